@@ -1,0 +1,1 @@
+export type { Contract, MissingRuntime, Runtime, RuntimeManifest, Transport } from "./runtime.ts";

@@ -1,0 +1,103 @@
+import type { Duplex, Readable } from "node:stream";
+
+/** A host path made visible inside a sandbox. */
+export interface Mount {
+  /** Absolute host path of a file or directory. */
+  readonly source: string;
+  /** Absolute path inside the sandbox. */
+  readonly target: string;
+  readonly access: "read-only" | "read-write";
+}
+
+/** What a program needs of the system: becomes a small read-only root, made once and shared by all its sandboxes. */
+export interface RootSpec {
+  /** Executables by host path and the path inside; their shared libraries come along (found as the dynamic linker would). */
+  readonly executables: readonly { readonly source: string; readonly target: string }[];
+  /** Host directories or files of the system that are visible at the same path (`/usr/lib/python3`); shared libraries in them bring theirs. Missing ones are left out. */
+  readonly system: readonly string[];
+}
+
+/** Limits of one sandbox. Everything inside it counts together unless said otherwise. */
+export interface SandboxLimits {
+  /** Memory with page cache and scratch, bytes. */
+  readonly memoryBytes: number;
+  /** Processes and threads. */
+  readonly processes: number;
+  /** CPU share in cores, e.g. 0.5; null: no ceiling. */
+  readonly cpus: number | null;
+  /** Size of the scratch directory /tmp (a tmpfs), bytes. */
+  readonly scratchBytes: number;
+  /** Open files of one process. */
+  readonly openFiles: number;
+}
+
+/** Where a sandbox may connect to, through the egress proxy. Destinations that resolve to non-public addresses are refused unless listed in `trusted`. */
+export interface EgressPolicy {
+  /** Host names or `*.suffix` patterns that may be reached; null: any public host. */
+  readonly allow: readonly string[] | null;
+  /** `host:port` pairs the operator vouches for: allowed whatever their address. */
+  readonly trusted: readonly string[];
+}
+
+/** One process to run in a box. */
+export interface SandboxSpec {
+  /** Program and arguments, paths inside the sandbox. */
+  readonly command: readonly string[];
+  /** The whole environment; nothing is inherited. */
+  readonly environment: Readonly<Record<string, string>>;
+  readonly workingDirectory: string;
+  readonly root: RootSpec;
+  readonly mounts: readonly Mount[];
+  readonly limits: SandboxLimits;
+  /** null: no way out. Can be changed later with `setEgress`. */
+  readonly egress: EgressPolicy | null;
+}
+
+/** Why a sandbox is gone. */
+export interface SandboxExit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  /** `killed`: by `kill()`; `out_of_memory`: the kernel or the watchdog enforced `memoryBytes`; `exited`: by itself or by a signal from inside. */
+  readonly cause: "exited" | "killed" | "out_of_memory";
+}
+
+/** A live sandbox. Dispose of it, or kill it, when done; both are idempotent. */
+export interface Sandbox extends AsyncDisposable {
+  readonly id: string;
+  /** Process id, on the host, of the outermost process. */
+  readonly pid: number;
+  /** The host's end of file descriptor 3 of the process inside. */
+  readonly channel: Duplex;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  /** Host path of the directory that is visible inside, read-only, as /run/treadle: sockets and late files go here. */
+  readonly runDirectory: string;
+  /** Resolves (never rejects) when no process of the sandbox is left and what it used on the host is cleaned up. */
+  readonly exited: Promise<SandboxExit>;
+  /** Changes memory, processes and cpus of the running sandbox. */
+  setLimits(limits: Pick<SandboxLimits, "memoryBytes" | "processes" | "cpus">): void;
+  setEgress(policy: EgressPolicy | null): Promise<void>;
+  /** Memory in use now, bytes. */
+  memoryBytes(): number;
+  /** Kills everything inside; resolves like `exited`. */
+  kill(): Promise<SandboxExit>;
+}
+
+/** What `doctor` prints for one thing the sandbox wants of the machine. */
+export interface Finding {
+  readonly name: string;
+  readonly status: "ok" | "degraded" | "missing";
+  /** What was seen, in one sentence. */
+  readonly message: string;
+  /** The exact command or change that mends it, when there is one. */
+  readonly remedy?: string;
+}
+
+/** A way to build sandboxes. */
+export interface SandboxDriver extends AsyncDisposable {
+  readonly name: string;
+  /** Starts a sandbox; rejects with SANDBOX_UNAVAILABLE when it cannot be built. Resolves once the process is started. */
+  spawn(spec: SandboxSpec): Promise<Sandbox>;
+  /** What this machine allows. Runs real probes. */
+  examine(): Promise<Finding[]>;
+}
