@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { tools } from "./layout.mjs";
 
@@ -15,6 +15,8 @@ export async function makeFolder(name, fill) {
   const temporary = mkdtempSync(join(tools, `${TEMPORARY}${name}-`));
   try {
     await fill(temporary);
+    // mkdtemp keeps others out, but the sandboxes' own user must read what is here.
+    chmodSync(temporary, 0o755);
     renameSync(temporary, target);
   } finally {
     rmSync(temporary, { recursive: true, force: true });
