@@ -1,0 +1,33 @@
+"use strict";
+// The execution that the running code belongs to, followed through timers, promises and callbacks.
+
+const { AsyncLocalStorage } = require("node:async_hooks");
+const ownMethods = require("./own-methods.cjs");
+
+const storage = ownMethods(new AsyncLocalStorage(), "run", "getStore");
+
+/** One call of user code, from its CALL to its RESULT or ERROR. */
+class Execution {
+  constructor(id, functionName) {
+    this.id = id;
+    this.functionName = functionName;
+    /** An answer was given, or the host gave up on it: what it still does is nobody's. */
+    this.ended = false;
+    this.logBytes = 0;
+    this.logTruncated = false;
+    /** Lines begun but not ended on stdout and stderr. */
+    this.lines = null;
+    /** Its own Console, from the first group, count or timer on. */
+    this.console = null;
+    /** Ends the execution with what was thrown; set by the contract's code. */
+    this.fail = null;
+  }
+}
+
+/** The running execution; undefined outside of any, and once it has ended. */
+function current() {
+  const execution = storage.getStore();
+  return execution === undefined || execution.ended ? undefined : execution;
+}
+
+module.exports = { Execution, current, storage };
