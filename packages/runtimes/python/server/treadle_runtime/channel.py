@@ -1,0 +1,63 @@
+"""Frames on file descriptor 3 (CHANNEL.md): collected in `out`, written once per turn by whichever thread gets to it."""
+
+from _struct import Struct
+from _thread import allocate_lock
+from posix import _exit, write
+
+CHANNEL = 3
+
+LOAD, CALL, CANCEL, PING = 0x01, 0x02, 0x03, 0x04
+READY, LOADED, RESULT, ERROR, LOG, PONG, CANCELLED = 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87
+
+MAXIMUM_FRAME = 64 * 1024 * 1024
+
+head = Struct("<IBI")
+log_head = Struct("<IBIBBd")
+
+out: list = []
+_writing = allocate_lock()
+
+
+class Turn:
+    """`gathering`: a thread is busy with a turn and will flush at its end, so others need not."""
+
+    gathering = False
+    broken = False
+
+
+def send(kind, id, payload, pack=head.pack, append=out.append):
+    append(pack(len(payload) + 5, kind, id) + payload)
+
+
+def flush():
+    """Writes all collected frames. Blocks while the host does not read, which is what slows a flood of logs down.
+
+    Never waits for another thread's flush: that one looks again when it is done. (A lock waited for here could also
+    be met by the same thread, when the garbage collector runs a finaliser that prints.)
+    """
+    while out:
+        if not _writing.acquire(False):
+            return
+        try:
+            # A copy and a deletion by length are atomic each, so frames appended meanwhile are kept for the next round.
+            frames = out[:]
+            del out[: len(frames)]
+            if Turn.broken:
+                return
+            data = b"".join(frames)
+            try:
+                written = write(CHANNEL, data)
+                if written < len(data):
+                    rest = memoryview(data)
+                    while written < len(data):
+                        written += write(CHANNEL, rest[written:])
+            except OSError:
+                # The host is gone; closing the channel is its order to exit.
+                _exit(0)
+        finally:
+            _writing.release()
+
+
+def flush_unless_gathering():
+    if not Turn.gathering:
+        flush()

@@ -1,0 +1,179 @@
+"""Frames transport: parses what the host sends and answers on the same socket."""
+
+import posix
+import sys
+from _contextvars import Context
+from _thread import get_ident
+
+from . import channel, json_text, streams
+from .channel import CALL, CANCEL, ERROR, LOAD, LOADED, PING, PONG, READY, RESULT, send
+from .execution import Execution, Limits, current, open_executions
+from .scheduler import Scheduler
+
+# Bytes of a frame that has not come whole yet.
+_held = bytearray()
+_unpack = channel.head.unpack_from
+
+
+class Server:
+    contract = None
+    scheduler = None
+
+
+def serve():
+    posix.set_blocking(channel.CHANNEL, True)
+    posix.set_inheritable(channel.CHANNEL, False)
+    from _signal import SIG_DFL, SIGINT, signal
+
+    signal(SIGINT, SIG_DFL)
+    streams.install()
+    Server.scheduler = Scheduler(_receive)
+    version = ".".join(map(str, sys.version_info[:3]))
+    send(READY, 0, b'{"runtime":"python","version":"' + version.encode() + b'"}')
+    Server.scheduler.run()
+
+
+def _receive(data):
+    if _held:
+        _held.extend(data)
+        if len(_held) < 4 or len(_held) < int.from_bytes(_held[:4], "little") + 4:
+            return
+        data = bytes(_held)
+        _held.clear()
+    size, at = len(data), 0
+    while size - at >= 9:
+        length, kind, id = _unpack(data, at)
+        end = at + 4 + length
+        if end > size:
+            break
+        if kind == CALL:
+            start = at + 11 + (data[at + 9] | data[at + 10] << 8)
+            _call(id, data[at + 11 : start], data[start:end])
+        else:
+            _other(kind, id, data[at + 9 : end])
+        at = end
+    if at < size:
+        _held.extend(data[at:])
+
+
+def _call(id, name, body):
+    execution = open_executions[id] = Execution(id)
+    function = Server.contract.find(name) if Server.contract is not None else None
+    if function is None:
+        name = name.decode("utf-8", "replace")
+        error = {"code": "UNKNOWN_FUNCTION", "message": "There is no function " + repr(name) + " here.", "function": name[:200]}
+        execution.finish(ERROR, json_text.encode_ascii(error))
+    elif function.needs_loop:
+        from . import event_loop
+
+        event_loop.submit(execution, _run_on_loop(execution, function, body))
+    else:
+        Server.scheduler.add(_run, execution, function, body)
+
+
+def _other(kind, id, payload):
+    if kind == PING:
+        send(PONG, id, b"")
+    elif kind == CANCEL:
+        from .cancel import cancel
+
+        cancel(id, Server.scheduler)
+    elif kind == LOAD:
+        Server.scheduler.add(_load, id, Loading, payload)
+
+
+class Loading:
+    slow = False
+
+
+def _load(id, _function, payload):
+    from .load import load
+
+    Server.contract, report = load(json_text.parse(payload.decode()))
+    send(LOADED, id, json_text.encode_ascii(report))
+    channel.flush()
+    if any(function.needs_loop for function in Server.contract.functions()):
+        # Imported and started before the first call asks for it.
+        from . import event_loop
+
+        event_loop.start()
+
+
+def _run(execution, function, body):
+    """One call from its arguments to its result, on this thread."""
+    if execution.closed:
+        return
+    execution.thread = get_ident()
+    # A context of its own: nothing a call sets is seen by the next one on this thread.
+    try:
+        Context().run(_drive, execution, function, body)
+    finally:
+        if execution.cancelled:
+            from .cancel import settle
+
+            settle(execution)
+
+
+def _drive(execution, function, body):
+    current.set(execution)
+    try:
+        coroutine = function.start(json_text.parse(body.decode()))
+        try:
+            # No function that may wait for an event loop comes here, so the first step is the whole way.
+            coroutine.send(None)
+        except StopIteration as stop:
+            result = stop.value
+        else:
+            coroutine.throw(RuntimeError("awaited something that needs the event loop; await it by its own name"))
+            result = None
+    except BaseException as error:
+        fail(execution, error)
+        return
+    succeed(execution, result)
+
+
+async def _run_on_loop(execution, function, body):
+    try:
+        result = await function.start(json_text.parse(body.decode()))
+    except BaseException as error:
+        fail(execution, error)
+        return
+    succeed(execution, result)
+
+
+def succeed(execution, result):
+    try:
+        payload = json_text.encode(result)
+    except BaseException as error:
+        _refuse_result(execution, result, error)
+        return
+    if len(payload) > Limits.result_bytes:
+        message = "The result is " + str(len(payload)) + " bytes long; " + str(Limits.result_bytes) + " are allowed."
+        execution.finish(ERROR, json_text.encode_ascii({"code": "RESULT_TOO_LARGE", "message": message}))
+        return
+    execution.finish(RESULT, payload)
+
+
+def _refuse_result(execution, result, error):
+    if execution.closed:
+        return
+    if isinstance(error, MemoryError):
+        answer = {"code": "OUT_OF_MEMORY", "message": "There is not enough memory to write the result."}
+    else:
+        answer = {"code": "RESULT_NOT_SERIALIZABLE", "message": json_text.explain(result, error)}
+    execution.finish(ERROR, json_text.encode_ascii(answer))
+
+
+def fail(execution, error):
+    if execution.closed:
+        return
+    from . import failures, inline
+
+    try:
+        inline.show_sources()
+        answer = json_text.encode_ascii(failures.thrown(error, Server.contract.files))
+    except BaseException:
+        # Out of memory or of stack while describing it: the shortest description there is.
+        code = b"OUT_OF_MEMORY" if isinstance(error, MemoryError) else b"THREW"
+        answer = b'{"code":"' + code + b'","message":"' + type(error).__name__.encode("ascii", "replace") + b'"}'
+    execution.finish(ERROR, answer)

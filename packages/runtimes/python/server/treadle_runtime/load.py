@@ -1,0 +1,58 @@
+"""LOAD: environment, limits and dependencies, then the functions of the contract."""
+
+import posix
+import sys
+
+from .execution import Limits
+
+
+def load(request):
+    """(contract, LoadReport)."""
+    limits = request.get("limits") or {}
+    Limits.result_bytes = limits.get("resultBytes", Limits.result_bytes)
+    Limits.log_bytes = limits.get("logBytes", Limits.log_bytes)
+    Limits.log_entry_characters = limits.get("logEntryCharacters", Limits.log_entry_characters)
+    set_environment(request.get("environment") or {})
+    if request.get("dependencies"):
+        add_dependencies(request["dependencies"])
+    if request["contract"] == "inline":
+        from .inline import InlineContract
+
+        contract = InlineContract(request)
+    else:
+        from .handler import HandlerContract
+
+        contract = HandlerContract(request["directory"], request["entrypoint"])
+    return contract, {"errors": contract.errors, "imports": contract.imports}
+
+
+def set_environment(variables):
+    for name, value in variables.items():
+        if name and "=" not in name and "\0" not in name and "\0" not in value:
+            key, data = name.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape")
+            posix.putenv(key, data)
+            if "os" in sys.modules:
+                sys.modules["os"].environ[name] = value
+            else:
+                # The module os, once imported, copies this.
+                posix.environ[key] = data
+    if posix.environ.get(b"TREADLE_EGRESS") == b"1":
+        from .egress import open_way_out
+
+        open_way_out(set_environment)
+
+
+def add_dependencies(folder):
+    if any(name.endswith(".pth") for name in _list(folder)):
+        import site
+
+        site.addsitedir(folder)
+    else:
+        sys.path.append(folder)
+
+
+def _list(folder):
+    try:
+        return posix.listdir(folder)
+    except OSError:
+        return ()
