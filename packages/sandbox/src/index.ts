@@ -1,3 +1,4 @@
+export { createBubblewrapDriver, type DriverOptions } from "./bubblewrap/bubblewrap-driver.ts";
 export type {
   EgressPolicy,
   Finding,
