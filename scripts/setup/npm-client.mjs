@@ -4,7 +4,7 @@ import { makeFolder } from "./atomic-folder.mjs";
 import { root } from "./layout.mjs";
 import { npmProgram } from "./npm-program.mjs";
 import { run } from "./programs.mjs";
-import { fetchLockedPackage } from "./registry-package.mjs";
+import { fetchLockedPackage, lockedPackage } from "./registry-package.mjs";
 
 /** The file of the npm client that came with this machine's Node, to be run by any Node; null when only a wrapper is found. */
 export async function findNpmClient() {
@@ -26,7 +26,9 @@ export async function findNpmClient() {
 export async function npmClientFor(node) {
   const found = await findNpmClient();
   if (found && (await run([node, found, "--version"], { quiet: true })).ok) return found;
-  const folder = await makeFolder("npm", (temporary) => fetchLockedPackage("npm", temporary, ["package"]));
+  const folder = await makeFolder(`npm-${lockedPackage("npm").version}`, (temporary) =>
+    fetchLockedPackage("npm", temporary, ["package"]),
+  );
   return join(folder, "bin", "npm-cli.js");
 }
 
