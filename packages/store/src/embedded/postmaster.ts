@@ -1,0 +1,157 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { open, readFile, rename, rm, stat, statfs } from "node:fs/promises";
+import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Account } from "./account.ts";
+import { WORKING_DIRECTORY } from "./cluster.ts";
+import type { PostgresPrograms } from "./engine.ts";
+
+const MEBIBYTE = 1024 * 1024;
+const LOG_LIMIT_BYTES = 8 * MEBIBYTE;
+const FAST_SHUTDOWN_MS = 15_000;
+const IMMEDIATE_SHUTDOWN_MS = 5_000;
+
+/** File names beside the cluster directory. */
+export const LOG_FILE = "postgres.log";
+
+/**
+ * Starts the server on the cluster in `directory`. The process leads a session of its own, so a Ctrl-C at Treadle's terminal is not meant for it, and
+ * it is not tied to this process's life: the next Treadle adopts it.
+ */
+export async function startPostmaster(
+  directory: string,
+  programs: PostgresPrograms,
+  account: Account | null,
+): Promise<ChildProcess> {
+  const logPath = path.join(path.dirname(directory), LOG_FILE);
+  const size = await stat(logPath).then(
+    (status) => status.size,
+    () => 0,
+  );
+  if (size > LOG_LIMIT_BYTES) await rename(logPath, `${logPath}.old`);
+  const settings = [
+    ...SETTINGS,
+    ...(programs.major >= 18 ? ["io_method=sync"] : []),
+    `max_wal_size=${await walSize(directory)}MB`,
+  ];
+  await using log = await open(logPath, "a", 0o600);
+  const child = spawn(
+    path.join(programs.home, "bin/postgres"),
+    ["-D", WORKING_DIRECTORY, ...settings.flatMap((setting) => ["-c", setting])],
+    {
+      cwd: directory,
+      env: { LC_ALL: "C", TZ: "UTC" },
+      stdio: ["ignore", log.fd, log.fd],
+      detached: true,
+      ...(account ?? {}),
+    },
+  );
+  child.on("error", () => {});
+  child.unref();
+  return child;
+}
+
+const SETTINGS = [
+  // Reached through a socket in the cluster's own directory (0700), which is also the server's working directory; never over a network.
+  "listen_addresses=",
+  "unix_socket_directories=.",
+  "unix_socket_permissions=0700",
+  "cluster_name=treadle",
+  "max_connections=40",
+  "superuser_reserved_connections=3",
+  "shared_buffers=32MB",
+  "huge_pages=off",
+  "work_mem=4MB",
+  "maintenance_work_mem=32MB",
+  "autovacuum_max_workers=2",
+  "max_parallel_workers=0",
+  "max_parallel_workers_per_gather=0",
+  "jit=off",
+  // No replicas: less in the log of changes, and fewer processes.
+  "wal_level=minimal",
+  "max_wal_senders=0",
+  "max_logical_replication_workers=0",
+  "min_wal_size=16MB",
+  "wal_compression=on",
+  "log_min_messages=warning",
+  "log_checkpoints=off",
+  "log_line_prefix=%m [%p] ",
+  "log_timezone=UTC",
+  "timezone=UTC",
+  "fsync=on",
+  "full_page_writes=on",
+];
+
+/** Size to which the write-ahead log may grow between checkpoints, MB: a sixteenth of the disk, within 16 and 256. */
+async function walSize(directory: string): Promise<number> {
+  const { blocks, bsize } = await statfs(directory);
+  return Math.round(Math.min(256, Math.max(16, (blocks * bsize) / MEBIBYTE / 16)));
+}
+
+/** What the file that a server keeps while it runs says of its process: null when there is none. */
+export async function postmasterPid(directory: string): Promise<number | null> {
+  const content = await readFile(path.join(directory, "postmaster.pid"), "utf8").catch(() => "");
+  const pid = Number.parseInt(content, 10);
+  return Number.isSafeInteger(pid) && pid > 1 ? pid : null;
+}
+
+/** True while the process exists and has not ended (one that nobody has waited for yet counts as ended). */
+export async function isAlive(pid: number): Promise<boolean> {
+  const status = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => null);
+  // The state follows the program's name, which is in parentheses and may hold anything.
+  return status !== null && !/^ [ZX]/.test(status.slice(status.lastIndexOf(")") + 1));
+}
+
+/** True when the process is a server on this very directory, and not one that has got a dead server's number. */
+export async function servesDirectory(pid: number, directory: string): Promise<boolean> {
+  if (!(await isAlive(pid))) return false;
+  const name = await readFile(`/proc/${pid}/comm`, "utf8").catch(() => "");
+  if (name.trim() !== "postgres") return false;
+  const [working, own] = await Promise.all([stat(`/proc/${pid}/cwd`).catch(() => null), stat(directory)]);
+  // Without the permission to look (root in a container without CAP_SYS_PTRACE), a process of the right name counts as the server.
+  return working === null || (working.dev === own.dev && working.ino === own.ino);
+}
+
+/**
+ * Removes the pid file of a server that is gone and whose number now belongs to another process: Postgres itself would take that for a running
+ * server when both have the same user.
+ */
+export async function removeStalePidFile(directory: string): Promise<void> {
+  const pid = await postmasterPid(directory);
+  if (pid === null || !(await isAlive(pid)) || (await servesDirectory(pid, directory))) return;
+  await rm(path.join(directory, "postmaster.pid"), { force: true });
+}
+
+/** Ends the server: a fast shutdown, and if that takes too long an immediate one (the next start then recovers). Resolves when it is gone. */
+export async function stopPostmaster(pid: number, directory: string): Promise<void> {
+  const steps = [
+    ["SIGINT", FAST_SHUTDOWN_MS],
+    ["SIGQUIT", IMMEDIATE_SHUTDOWN_MS],
+    ["SIGKILL", IMMEDIATE_SHUTDOWN_MS],
+  ] as const;
+  for (const [signal, patienceMs] of steps) {
+    if (!(await servesDirectory(pid, directory))) return;
+    try {
+      process.kill(pid, signal);
+    } catch {
+      return;
+    }
+    const deadline = performance.now() + patienceMs;
+    while (performance.now() < deadline) {
+      if (!(await isAlive(pid))) return;
+      await delay(5);
+    }
+  }
+}
+
+/** The last lines of the server's own log, for messages. */
+export async function lastLogLines(directory: string): Promise<string> {
+  try {
+    await using log = await open(path.join(path.dirname(directory), LOG_FILE));
+    const { size } = await log.stat();
+    const { buffer, bytesRead } = await log.read({ buffer: Buffer.alloc(2_048), position: Math.max(0, size - 2_048) });
+    return buffer.subarray(0, bytesRead).toString("utf8").trim().split("\n").slice(-5).join("\n");
+  } catch {
+    return "";
+  }
+}

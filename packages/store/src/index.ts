@@ -1,0 +1,22 @@
+export type { DependencyState, DependencyStatus, DependencyStore } from "./dependency-store.ts";
+export { findBundledPostgres, findSystemPostgres, type PostgresPrograms } from "./embedded/engine.ts";
+export type { Execution, ExecutionPage, ExecutionQuery, ExecutionState } from "./execution.ts";
+export { createExecutionId, isExecutionId } from "./execution-id.ts";
+export type { RecorderStats } from "./execution-recorder.ts";
+export type { ExecutionStore } from "./execution-store.ts";
+export type { Log } from "./log.ts";
+export { openStore } from "./open-store.ts";
+export { DEFAULT_RETENTION, type PruneResult, type RetentionSettings } from "./retention.ts";
+export { SCHEMA_COLUMNS, type Schema } from "./schema.ts";
+export type { Store, StoreEngine, StoreOptions } from "./store.ts";
+export type {
+  Deployment,
+  FunctionDefinition,
+  NewFunction,
+  SourceFile,
+  StoredContract,
+  WorkspaceChange,
+  WorkspaceDefinition,
+  WorkspaceSummary,
+} from "./workspace.ts";
+export type { WorkspaceStore } from "./workspace-store.ts";
