@@ -1,4 +1,4 @@
-import type { Execution } from "./execution.ts";
+import type { ExecutionRecord } from "./execution-record.ts";
 
 /** Columns in the order of `copyRow`. */
 export const COPY_COLUMNS =
@@ -8,7 +8,7 @@ export const COPY_COLUMNS =
 const SPECIAL = /[\\\t\n\r\0\ud800-\udfff]/;
 
 /** An execution as one line of COPY's text format. Called once per execution on the path of every call: plain concatenation, no intermediate objects. */
-export function copyRow(execution: Execution): string {
+export function copyRow(execution: ExecutionRecord): string {
   return `${text(execution.id)}\t${text(execution.workspace)}\t${text(execution.function)}\t${execution.version}\t${text(execution.language)}\t${execution.trigger}\t${execution.state}\t${timestamp(execution.startedAt)}\t${execution.queuedMs}\t${execution.durationMs}\t${nullable(execution.input)}\t${nullable(execution.output)}\t${nullable(execution.error)}\t${nullable(execution.errorCode)}\t${nullable(execution.logs)}\n`;
 }
 

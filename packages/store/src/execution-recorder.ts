@@ -3,7 +3,7 @@ import { TreadleError } from "@treadle/errors";
 import type pg from "pg";
 import { from as copyFrom } from "pg-copy-streams";
 import { COPY_COLUMNS, copyRow } from "./copy-text.ts";
-import type { Execution } from "./execution.ts";
+import type { ExecutionRecord } from "./execution-record.ts";
 import type { Log } from "./log.ts";
 import { isDataError, sqlState, toStoreError } from "./storage-error.ts";
 
@@ -65,7 +65,7 @@ export class ExecutionRecorder {
   }
 
   /** Queues an execution; never waits, never throws. False when it was not taken: the store is closed, or the execution is malformed. */
-  record(execution: Execution): boolean {
+  record(execution: ExecutionRecord): boolean {
     this.#recorded++;
     if (this.#closed) {
       this.#dropped++;

@@ -1,7 +1,7 @@
 import { TreadleError } from "@treadle/errors";
 import { type Kysely, type Selectable, sql } from "kysely";
-import type { Execution, ExecutionPage, ExecutionQuery, ExecutionState } from "./execution.ts";
 import { firstIdAt, isExecutionId } from "./execution-id.ts";
+import type { ExecutionPage, ExecutionQuery, ExecutionRecord, ExecutionState } from "./execution-record.ts";
 import type { ExecutionRecorder, RecorderStats } from "./execution-recorder.ts";
 import type { Schema } from "./schema.ts";
 import { guarded } from "./storage-error.ts";
@@ -15,13 +15,13 @@ export interface ExecutionStore {
    * Takes note of an execution behind the call: never waits, never throws, written within about 100 ms. A bounded buffer holds what the
    * database has not taken yet; when it is full the oldest are dropped and counted. False when the execution was not taken (closed, malformed).
    */
-  record(execution: Execution): boolean;
+  record(execution: ExecutionRecord): boolean;
   /** Counters since the store was opened. */
   stats(): RecorderStats;
   /** Resolves when everything recorded so far is written; rejects with STORAGE_UNAVAILABLE when the database does not take it. */
   flush(): Promise<void>;
   /** The execution, or null when there is none of this id (any more). Sees what was recorded before the call. */
-  get(id: string): Promise<Execution | null>;
+  get(id: string): Promise<ExecutionRecord | null>;
   /** A page of executions, newest first. Sees what was recorded before the call. Throws BAD_REQUEST for a bad cursor or limit. */
   list(query?: ExecutionQuery): Promise<ExecutionPage>;
 }
@@ -78,14 +78,14 @@ function select(database: Kysely<Schema>, query: ExecutionQuery) {
   return rows;
 }
 
-function toExecution(row: Selectable<Schema["executions"]>): Execution {
+function toExecution(row: Selectable<Schema["executions"]>): ExecutionRecord {
   return {
     id: row.id,
     workspace: row.workspace,
     function: row.function,
     version: row.version,
     language: row.language,
-    trigger: row.trigger as Execution["trigger"],
+    trigger: row.trigger as ExecutionRecord["trigger"],
     state: row.state as ExecutionState,
     startedAt: row.started_at.getTime(),
     queuedMs: row.queued_ms,

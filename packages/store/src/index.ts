@@ -1,7 +1,7 @@
 export type { DependencyState, DependencyStatus, DependencyStore } from "./dependency-store.ts";
 export { findBundledPostgres, findSystemPostgres, type PostgresPrograms } from "./embedded/engine.ts";
-export type { Execution, ExecutionPage, ExecutionQuery, ExecutionState } from "./execution.ts";
 export { createExecutionId, isExecutionId } from "./execution-id.ts";
+export type { ExecutionPage, ExecutionQuery, ExecutionRecord, ExecutionState } from "./execution-record.ts";
 export type { RecorderStats } from "./execution-recorder.ts";
 export type { ExecutionStore } from "./execution-store.ts";
 export type { Log } from "./log.ts";

@@ -2,7 +2,7 @@
 export type ExecutionState = "queued" | "running" | "succeeded" | "failed" | "timed_out" | "cancelled";
 
 /** One call of a function, as it is kept. */
-export interface Execution {
+export interface ExecutionRecord {
   /** UUID of version 7, made when the call arrived (`createExecutionId`): its order is the order of the calls. */
   readonly id: string;
   readonly workspace: string;
@@ -48,6 +48,6 @@ export interface ExecutionQuery {
 
 /** A page of executions; `next` is the cursor of the page after, null at the end. */
 export interface ExecutionPage {
-  readonly executions: readonly Execution[];
+  readonly executions: readonly ExecutionRecord[];
   readonly next: string | null;
 }
