@@ -1,1 +1,16 @@
+export { findRuntimes, type Runtimes } from "./find-runtimes.ts";
+export { FrameKind, type FrameListener, FrameReader, FrameWriter, MAX_FRAME_BYTES } from "./frames.ts";
+export {
+  type ChannelLimits,
+  checkedLoadReport,
+  checkedRuntimeError,
+  type HandlerRequestHead,
+  type HandlerResponseHead,
+  type InlineFunctionSource,
+  LOG_LEVELS,
+  type LoadReport,
+  type LoadRequest,
+  type LogLevel,
+  type RuntimeError,
+} from "./messages.ts";
 export type { Contract, MissingRuntime, Runtime, RuntimeManifest, Transport } from "./runtime.ts";

@@ -1,0 +1,46 @@
+import type { LogLevel } from "@treadle/runtimes";
+
+/** One line an execution wrote. */
+export interface LogEntry {
+  readonly level: LogLevel;
+  /** ms since 1970. */
+  readonly time: number;
+  readonly message: string;
+  /** Set on the entry after which lines were dropped, and on entries that were cut. */
+  readonly code?: "LOG_TRUNCATED";
+}
+
+const ENTRY_OVERHEAD_BYTES = 40;
+const NONE: readonly LogEntry[] = [];
+
+/** The lines of one execution, bounded whatever the runtime sends. */
+export class ExecutionLog {
+  #entries: LogEntry[] | null = null;
+  #bytes = 0;
+  #full = false;
+
+  get entries(): readonly LogEntry[] {
+    return this.#entries ?? NONE;
+  }
+
+  /** Adds a line; returns false when it was dropped because the log is full. */
+  add(level: LogLevel, time: number, message: string, cut: boolean, limitBytes: number): boolean {
+    if (this.#full) return false;
+    this.#entries ??= [];
+    this.#bytes += message.length + ENTRY_OVERHEAD_BYTES;
+    if (this.#bytes > limitBytes) {
+      this.#full = true;
+      if (this.#entries.at(-1)?.code !== "LOG_TRUNCATED") {
+        this.#entries.push({
+          level: "warn",
+          time,
+          message: `[log truncated: it reached its limit of ${limitBytes} bytes]`,
+          code: "LOG_TRUNCATED",
+        });
+      }
+      return false;
+    }
+    this.#entries.push(cut ? { level, time, message, code: "LOG_TRUNCATED" } : { level, time, message });
+    return true;
+  }
+}

@@ -1,0 +1,194 @@
+import { TreadleError } from "@treadle/errors";
+import type { HandlerRequestHead, Runtimes } from "@treadle/runtimes";
+import type { SandboxDriver } from "@treadle/sandbox";
+import type { Store, WorkspaceDefinition } from "@treadle/store";
+import { type CallInput, Execution } from "./executions/execution.ts";
+import { executionRecord } from "./executions/record.ts";
+import { Statistics } from "./executions/statistics.ts";
+import { InstanceStarter, usualProcessSettings } from "./instances/instance-starter.ts";
+import { type InstanceView, viewOf } from "./instances/instance-view.ts";
+import { Pool } from "./instances/pool.ts";
+import { Prewarmed } from "./instances/prewarmed.ts";
+import { Roster } from "./instances/roster.ts";
+import type { CallableFunction, LoadedWorkspace } from "./loaded-workspace.ts";
+import type { FunctionsSettings } from "./settings.ts";
+import { unknownFunction, type WorkspaceChange, Workspaces } from "./workspaces.ts";
+
+const IDLE_CHECK_MS = 1_000;
+
+export interface FunctionsOptions {
+  readonly store: Store;
+  readonly driver: SandboxDriver;
+  readonly runtimes: Runtimes;
+  readonly settings: FunctionsSettings;
+  readonly warn: (message: string, fields: object) => void;
+}
+
+/** Workspaces' functions: saving them, and calling them in their sandboxes. */
+export class Functions implements AsyncDisposable {
+  readonly runtimes: Runtimes;
+  readonly settings: FunctionsSettings;
+  readonly statistics = new Statistics();
+  readonly #store: Store;
+  readonly #workspaces: Workspaces;
+  readonly #roster: Roster;
+  readonly #prewarmed: Prewarmed;
+  readonly #idleTimer: NodeJS.Timeout;
+  readonly #running = new Set<Execution>();
+  #draining = false;
+  #onDrained: (() => void) | null = null;
+
+  constructor(options: FunctionsOptions) {
+    const { settings, driver } = options;
+    this.#store = options.store;
+    this.runtimes = options.runtimes;
+    this.settings = settings;
+    this.#roster = new Roster(settings.maxInstances);
+    this.#prewarmed = new Prewarmed({
+      driver,
+      count: settings.prewarmed,
+      settingsOf: (runtime) => usualProcessSettings(runtime, settings),
+      warn: options.warn,
+    });
+    const starter = new InstanceStarter({ driver, prewarmed: this.#prewarmed, settings });
+    this.#workspaces = new Workspaces({
+      store: options.store,
+      runtimes: options.runtimes,
+      settings,
+      newPool: (program) => new Pool(program, { settings, roster: this.#roster, starter }),
+      dependencySource: () => () => null,
+      onImports: async () => undefined,
+    });
+    this.#idleTimer = setInterval(() => this.#roster.stopIdle(settings.idleMs), IDLE_CHECK_MS).unref();
+  }
+
+  /** Starts the prewarmed processes; resolves when they are ready (or could not be started, which is warned about). */
+  async prewarm(): Promise<void> {
+    await Promise.all(this.runtimes.available.map((runtime) => this.#prewarmed.fill(runtime)));
+  }
+
+  /** Makes a change of a workspace's functions, creating the workspace if need be. See `Workspaces.save` for what it throws. */
+  save(workspace: string, change: WorkspaceChange): Promise<WorkspaceDefinition> {
+    this.checkAccepting();
+    return this.#workspaces.save(workspace, change);
+  }
+
+  /** @throws UNKNOWN_WORKSPACE */
+  async workspace(name: string): Promise<WorkspaceDefinition> {
+    return (await this.#workspaces.get(name)).definition;
+  }
+
+  /** @throws UNKNOWN_WORKSPACE */
+  removeWorkspace(name: string): Promise<void> {
+    return this.#workspaces.remove(name);
+  }
+
+  /**
+   * Calls an inline function with arguments. Resolves with the ended execution, whatever its outcome.
+   * @throws UNKNOWN_WORKSPACE, UNKNOWN_FUNCTION, INVALID_PARAMETERS, BAD_REQUEST, SERVER_BUSY: nothing was run or recorded
+   */
+  async run(workspace: string, name: string, input: Record<string, unknown>): Promise<Execution> {
+    const loaded = this.#workspaces.inMemory(workspace) ?? (await this.#workspaces.get(workspace));
+    const target = this.#target(loaded, workspace, name);
+    if (target.contract !== "inline") {
+      throw new TreadleError("BAD_REQUEST", `${name} is a handler function: it is called with a request, not with parameters.`);
+    }
+    target.check.check(input);
+    return this.#execute(target, { kind: "inline", argumentsText: JSON.stringify(input) });
+  }
+
+  /**
+   * Calls a handler function with an HTTP request. Resolves with the ended execution, whatever its outcome.
+   * @throws UNKNOWN_WORKSPACE, UNKNOWN_FUNCTION, BAD_REQUEST, SERVER_BUSY: nothing was run or recorded
+   */
+  async respond(
+    workspace: string,
+    name: string,
+    request: {
+      readonly method: string;
+      readonly url: string;
+      readonly headers: Readonly<Record<string, string>>;
+      readonly body: Uint8Array;
+    },
+  ): Promise<Execution> {
+    const loaded = this.#workspaces.inMemory(workspace) ?? (await this.#workspaces.get(workspace));
+    const target = this.#target(loaded, workspace, name);
+    if (target.contract !== "handler") {
+      throw new TreadleError("BAD_REQUEST", `${name} is an inline function: it is called with parameters, not with a request.`);
+    }
+    const head: HandlerRequestHead = {
+      method: request.method,
+      url: request.url,
+      headers: request.headers,
+      timeoutSeconds: Math.ceil(target.timeoutMs / 1000),
+      logging: true,
+    };
+    return this.#execute(target, { kind: "handler", head: JSON.stringify(head), body: request.body });
+  }
+
+  /** The instances alive now. */
+  instances(): InstanceView[] {
+    return [...this.#roster.instances].map(viewOf);
+  }
+
+  get prewarmedProcesses(): number {
+    return this.#prewarmed.size;
+  }
+
+  /** @throws SERVER_BUSY when the server is stopping */
+  checkAccepting(): void {
+    if (this.#draining) throw stopping();
+  }
+
+  /** Executions that wait or run now. */
+  get inFlight(): number {
+    return this.#running.size;
+  }
+
+  /** Refuses new calls and resolves when those under way have ended, or after `limitMs`. */
+  async drain(limitMs: number): Promise<void> {
+    this.#draining = true;
+    if (this.#running.size === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#onDrained = resolve;
+      setTimeout(resolve, limitMs).unref();
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#draining = true;
+    clearInterval(this.#idleTimer);
+    for (const { pools } of this.#workspaces.loaded) {
+      for (const pool of pools.values()) {
+        for (const execution of pool.close("the server stops")) execution.fail(stopping());
+      }
+    }
+    await Promise.all([...this.#roster.instances].map((instance) => instance.kill("the server stops")));
+    await this.#prewarmed[Symbol.asyncDispose]();
+  }
+
+  #target(loaded: LoadedWorkspace, workspace: string, name: string): CallableFunction {
+    this.checkAccepting();
+    const target = loaded.functions.get(name);
+    if (target === undefined) throw unknownFunction(workspace, name);
+    return target;
+  }
+
+  #execute(target: CallableFunction, input: CallInput): Promise<Execution> {
+    return new Promise((resolve) => {
+      const execution = new Execution(target, input, (ended) => {
+        this.#running.delete(ended);
+        this.statistics.count(ended);
+        this.#store.executions.record(executionRecord(ended, this.settings.recordBytes));
+        resolve(ended);
+        if (this.#running.size === 0) this.#onDrained?.();
+      });
+      this.#running.add(execution);
+      target.pool.submit(execution);
+    });
+  }
+}
+
+function stopping(): TreadleError {
+  return new TreadleError("SERVER_BUSY", "The server is stopping and takes no new calls.");
+}

@@ -1,0 +1,9 @@
+export type { CallInput, Execution, Outcome } from "./executions/execution.ts";
+export type { LogEntry } from "./executions/log.ts";
+export { DURATION_BUCKETS_MS, type ExecutionTotals } from "./executions/statistics.ts";
+export { type FunctionInput, type FunctionSettings, INLINE_SOURCE_PATH } from "./function-input.ts";
+export { Functions, type FunctionsOptions } from "./functions.ts";
+export type { InstanceView } from "./instances/instance-view.ts";
+export type { SourceFile } from "./program.ts";
+export type { FunctionsSettings } from "./settings.ts";
+export type { WorkspaceChange } from "./workspaces.ts";

@@ -1,0 +1,112 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { LoadReport, LoadRequest, Runtime } from "@treadle/runtimes";
+import type { Mount, SandboxDriver, SandboxLimits } from "@treadle/sandbox";
+import type { Program } from "../program.ts";
+import type { FunctionsSettings } from "../settings.ts";
+import { Instance, type InstanceListener } from "./instance.ts";
+import type { Prewarmed } from "./prewarmed.ts";
+import { type ProcessSettings, RuntimeProcess } from "./runtime-process.ts";
+
+/** Where a handler's files appear inside: late files in the sandbox's own folder, so that a prewarmed process can take them. */
+const CODE_DIRECTORY = "/run/treadle/code";
+
+/** Where installed packages are mounted: at the root for Node, whose look-up of `node_modules` ends there. */
+const DEPENDENCY_MOUNTS: Readonly<Record<string, { readonly folder: string; readonly target: string; readonly load: string }>> = {
+  node: { folder: "node_modules", target: "/node_modules", load: "/" },
+  python: { folder: "", target: "/dependencies", load: "/dependencies" },
+};
+
+/** The settings a prewarmed process of a runtime is started with. */
+export function usualProcessSettings(runtime: Runtime, settings: FunctionsSettings): ProcessSettings {
+  return { runtime, limits: limitsFor(settings, settings.memoryBytes), heapBytes: settings.heapBytes, mounts: [], egress: null };
+}
+
+function limitsFor(settings: FunctionsSettings, memoryBytes: number): SandboxLimits {
+  return {
+    memoryBytes,
+    processes: settings.processes,
+    cpus: settings.cpus,
+    scratchBytes: settings.scratchBytes,
+    openFiles: settings.openFiles,
+  };
+}
+
+/** Makes instances of programs: takes a prewarmed process where one fits, else starts one. */
+export class InstanceStarter {
+  readonly #driver: SandboxDriver;
+  readonly #prewarmed: Prewarmed;
+  readonly #settings: FunctionsSettings;
+
+  constructor(options: { driver: SandboxDriver; prewarmed: Prewarmed; settings: FunctionsSettings }) {
+    this.#driver = options.driver;
+    this.#prewarmed = options.prewarmed;
+    this.#settings = options.settings;
+  }
+
+  /**
+   * Starts and loads an instance. Dependencies are put in place first.
+   * @throws INSTALL_FAILED, SANDBOX_UNAVAILABLE, LOAD_FAILED, CRASHED, OUT_OF_MEMORY
+   */
+  async start(program: Program, listener: InstanceListener): Promise<{ instance: Instance; report: LoadReport }> {
+    const dependencies = program.dependencies === null ? null : await program.dependencies();
+    const process = await this.#process(program, dependencies?.directory ?? null);
+    const instance = new Instance(process, program, this.#settings, listener);
+    try {
+      if (program.contract === "handler") await writeSource(join(process.sandbox.runDirectory, "code"), program);
+      const mount = dependencies === null ? undefined : DEPENDENCY_MOUNTS[program.runtime.language];
+      const report = await instance.load(this.#loadRequest(program, mount?.load));
+      return { instance, report };
+    } catch (error) {
+      void instance.kill("it did not load");
+      throw error;
+    }
+  }
+
+  async #process(program: Program, dependencies: string | null): Promise<RuntimeProcess> {
+    const usual = usualProcessSettings(program.runtime, this.#settings);
+    if (dependencies === null && program.memoryBytes === this.#settings.memoryBytes) {
+      const process = this.#prewarmed.take(program.runtime) ?? (await RuntimeProcess.start(this.#driver, usual));
+      if (program.egress !== null) await process.sandbox.setEgress(program.egress);
+      return process;
+    }
+    const mounts: Mount[] = [];
+    const mount = DEPENDENCY_MOUNTS[program.runtime.language];
+    if (dependencies !== null && mount !== undefined)
+      mounts.push({ source: join(dependencies, mount.folder), target: mount.target, access: "read-only" });
+    return RuntimeProcess.start(this.#driver, {
+      runtime: program.runtime,
+      limits: limitsFor(this.#settings, program.memoryBytes),
+      // A function with a limit of its own may use it: the heap grows with the limit.
+      heapBytes: Math.max(
+        this.#settings.heapBytes,
+        program.memoryBytes - (this.#settings.memoryBytes - this.#settings.heapBytes),
+      ),
+      mounts,
+      egress: program.egress,
+    });
+  }
+
+  #loadRequest(program: Program, dependencies: string | undefined): LoadRequest {
+    const { resultBytes, logBytes, logEntryCharacters } = this.#settings;
+    return {
+      contract: program.contract,
+      ...(program.contract === "inline"
+        ? { functions: program.functions }
+        : { directory: CODE_DIRECTORY, entrypoint: program.entrypoint ?? program.runtime.defaultEntrypoint }),
+      ...(dependencies === undefined ? {} : { dependencies }),
+      allowedModules: program.contract === "inline" ? this.#settings.allowedModules : null,
+      environment: program.egress === null ? program.environment : { ...program.environment, TREADLE_EGRESS: "1" },
+      limits: { resultBytes, logBytes, logEntryCharacters },
+    };
+  }
+}
+
+async function writeSource(directory: string, program: Program): Promise<void> {
+  await mkdir(directory, { recursive: true, mode: 0o755 });
+  for (const file of program.files) {
+    const path = join(directory, file.path);
+    await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+    await writeFile(path, file.content, { mode: 0o644 });
+  }
+}

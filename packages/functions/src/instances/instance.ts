@@ -1,0 +1,317 @@
+import { TreadleError } from "@treadle/errors";
+import {
+  checkedLoadReport,
+  checkedRuntimeError,
+  FrameKind,
+  LOG_LEVELS,
+  type LoadReport,
+  type LoadRequest,
+  type RuntimeError,
+} from "@treadle/runtimes";
+import type { SandboxExit } from "@treadle/sandbox";
+import type { Execution } from "../executions/execution.ts";
+import type { LogEntry } from "../executions/log.ts";
+import type { Program } from "../program.ts";
+import type { FunctionsSettings } from "../settings.ts";
+import { exitError } from "./exit-error.ts";
+import type { ProcessOwner, RuntimeProcess } from "./runtime-process.ts";
+
+/** A runtime that still answers does so within this time, even on a busy machine. */
+const CANCEL_GRACE_MS = 1_000;
+const LOAD_TIMEOUT_MS = 20_000;
+/** Frames a runtime may send for executions that are not open (late ones it could not hold back) before it counts as hostile. */
+const STRAY_FRAMES = 50_000;
+const KEPT_OUTPUT = 200;
+
+/** What an instance tells its pool. */
+export interface InstanceListener {
+  /** An execution ended: there is room, or the instance is idle. */
+  onRoom(instance: Instance): void;
+  /** The instance takes no more calls: it died, or must be replaced. */
+  onRetired(instance: Instance): void;
+}
+
+/** A live sandboxed process loaded with a program, working on any number of executions at a time. */
+export class Instance implements ProcessOwner {
+  readonly process: RuntimeProcess;
+  readonly program: Program;
+  readonly startedAt = Date.now();
+  lastUsedAt = performance.now();
+  served = 0;
+  /** False once it takes no more calls. */
+  open = true;
+  /** Errors of single functions found while loading; their calls fail with them. */
+  #report: LoadReport | null = null;
+  readonly #settings: FunctionsSettings;
+  readonly #listener: InstanceListener;
+  readonly #inFlight = new Map<number, Execution>();
+  readonly #output: LogEntry[] = [];
+  #lastId = 0;
+  #strayFrames = 0;
+  /** Set while the runtime is asked whether it still answers after a time-out. */
+  #blockedTimer: NodeJS.Timeout | undefined;
+  #onLoaded: ((report: LoadReport | TreadleError) => void) | null = null;
+
+  constructor(process: RuntimeProcess, program: Program, settings: FunctionsSettings, listener: InstanceListener) {
+    this.process = process;
+    this.program = program;
+    this.#settings = settings;
+    this.#listener = listener;
+    process.own(this);
+  }
+
+  get inFlight(): number {
+    return this.#inFlight.size;
+  }
+
+  /** Lines written natively that belong to no single execution, newest last. */
+  get output(): readonly LogEntry[] {
+    return this.#output;
+  }
+
+  /** Loads the program; once. @throws LOAD_FAILED, CRASHED, OUT_OF_MEMORY when the process does not survive it */
+  async load(request: LoadRequest): Promise<LoadReport> {
+    const answer = await new Promise<LoadReport | TreadleError>((resolve) => {
+      this.#onLoaded = resolve;
+      this.process.writer.writeText(FrameKind.load, 1, JSON.stringify(request));
+      setTimeout(
+        () =>
+          resolve(
+            new TreadleError(
+              "LOAD_FAILED",
+              `Loading took longer than ${LOAD_TIMEOUT_MS} ms: what runs at the top level of the code does not end.`,
+            ),
+          ),
+        LOAD_TIMEOUT_MS,
+      ).unref();
+    });
+    this.#onLoaded = null;
+    if (answer instanceof TreadleError) {
+      void this.kill("it did not load");
+      throw answer;
+    }
+    this.#report = answer;
+    return answer;
+  }
+
+  /** Runs an execution; its outcome comes through the execution itself. */
+  run(execution: Execution): void {
+    this.#lastId = this.#lastId >= 0xffff_fffe ? 2 : this.#lastId + 1;
+    if (this.#lastId < 2) this.#lastId = 2;
+    const id = this.#lastId;
+    execution.channelId = id;
+    execution.startedAt = performance.now();
+    this.#inFlight.set(id, execution);
+    const { input } = execution;
+    if (input.kind === "inline") this.process.writer.writeInlineCall(id, execution.target.functionNameBytes, input.argumentsText);
+    else this.process.writer.writeHandlerCall(id, execution.target.functionNameBytes, input.head, input.body);
+    clearTimeout(execution.timer);
+    execution.timer = setTimeout(timeOut, execution.target.timeoutMs, this, execution);
+  }
+
+  /** Gives up on one execution: it ends now, and the instance is killed if it does not answer any more. */
+  abandon(execution: Execution, error: TreadleError): void {
+    if (!this.#inFlight.delete(execution.channelId)) return;
+    execution.fail(error);
+    this.process.writer.writeEmpty(FrameKind.cancel, execution.channelId);
+    this.process.writer.flush();
+    this.#blockedTimer ??= setTimeout(() => {
+      void this.kill("it was blocked by a call that timed out");
+    }, CANCEL_GRACE_MS);
+    this.#afterEnd();
+  }
+
+  /** Takes no more calls and ends when those in flight have. */
+  retire(reason: string): void {
+    if (this.open) {
+      this.open = false;
+      this.#listener.onRetired(this);
+    }
+    if (this.#inFlight.size === 0) void this.kill(reason);
+  }
+
+  async kill(reason: string): Promise<void> {
+    this.open = false;
+    await this.process.kill(reason);
+  }
+
+  onFrame(kind: number, id: number, bytes: Buffer, start: number, end: number): void {
+    switch (kind) {
+      case FrameKind.result: {
+        const execution = this.#inFlight.get(id);
+        if (execution === undefined) return this.#stray();
+        this.#onResult(execution, id, bytes, start, end);
+        return;
+      }
+      case FrameKind.log:
+        this.#onLog(id, bytes, start, end);
+        return;
+      case FrameKind.error: {
+        const execution = this.#inFlight.get(id);
+        if (execution === undefined) return this.#stray();
+        const error = checkedRuntimeError(parsed(bytes, start, end));
+        this.#finish(execution, id, () => execution.fail(userError(error, execution.target.functionName)));
+        return;
+      }
+      case FrameKind.cancelled: {
+        clearTimeout(this.#blockedTimer);
+        this.#blockedTimer = undefined;
+        const answer = parsed(bytes, start, end) as { running?: unknown } | null;
+        if (answer?.running === true) this.retire("a call that timed out still runs in it");
+        return;
+      }
+      case FrameKind.loaded:
+        this.#onLoaded?.(checkedLoadReport(parsed(bytes, start, end), this.program.functionNames));
+        return;
+      case FrameKind.pong:
+        return;
+      default:
+        void this.kill("it sent a frame of an unknown kind");
+    }
+  }
+
+  onOutput(stream: "stdout" | "stderr", line: string, cut: boolean): void {
+    const level = stream === "stdout" ? "info" : "error";
+    // With one call in flight the line is that call's; with several nobody can tell, and a wrong guess would leak.
+    if (this.#inFlight.size === 1) {
+      for (const execution of this.#inFlight.values()) execution.log.add(level, Date.now(), line, cut, this.#settings.logBytes);
+      return;
+    }
+    this.#keepOutput({ level, time: Date.now(), message: line });
+  }
+
+  onExit(exit: SandboxExit): void {
+    this.open = false;
+    clearTimeout(this.#blockedTimer);
+    const error = exitError(exit, this.process);
+    this.#onLoaded?.(error);
+    const lost = [...this.#inFlight.values()];
+    this.#inFlight.clear();
+    for (const execution of lost) execution.fail(error);
+    this.#listener.onRetired(this);
+  }
+
+  /** The error that calls of this function end with because it did not load, if any. */
+  loadErrorOf(functionName: string): TreadleError | null {
+    const error = this.#report?.errors[functionName] ?? this.#report?.errors[""];
+    return error === undefined ? null : userError(error, functionName);
+  }
+
+  #onResult(execution: Execution, id: number, bytes: Buffer, start: number, end: number): void {
+    if (execution.input.kind === "handler") {
+      const headBytes = end - start >= 4 ? bytes.readUInt32LE(start) : -1;
+      if (headBytes < 0 || start + 4 + headBytes > end) return void this.kill("it sent a malformed response");
+      const head = bytes.toString("utf8", start + 4, start + 4 + headBytes);
+      const body = Buffer.from(bytes.subarray(start + 4 + headBytes, end));
+      this.#finish(execution, id, () => execution.end({ state: "responded", head, body }));
+      return;
+    }
+    if (end - start > this.#settings.resultBytes) {
+      const error = new TreadleError(
+        "RESULT_TOO_LARGE",
+        `The result is ${end - start} bytes; the limit is ${this.#settings.resultBytes}.`,
+      );
+      this.#finish(execution, id, () => execution.fail(error));
+      return;
+    }
+    const result = bytes.toString("utf8", start, end);
+    if (!isJson(result)) {
+      const error = new TreadleError("INVALID_RESPONSE", "The function's process answered with something that is not JSON.");
+      this.#finish(execution, id, () => execution.fail(error));
+      return;
+    }
+    this.#finish(execution, id, () => execution.end({ state: "succeeded", result }));
+  }
+
+  /**
+   * Ends an execution. When it is the only one in flight, one turn of the event loop later: what it wrote natively
+   * before its result is then already read and tied to it.
+   */
+  #finish(execution: Execution, id: number, end: () => void): void {
+    if (this.#inFlight.size > 1) {
+      this.#inFlight.delete(id);
+      end();
+      this.#afterEnd();
+      return;
+    }
+    setImmediate(() => {
+      if (!this.#inFlight.delete(id)) return;
+      end();
+      this.#afterEnd();
+    });
+  }
+
+  #afterEnd(): void {
+    this.served += 1;
+    this.lastUsedAt = performance.now();
+    if (!this.open) {
+      if (this.#inFlight.size === 0) void this.kill("retired");
+      return;
+    }
+    this.#listener.onRoom(this);
+  }
+
+  #onLog(id: number, bytes: Buffer, start: number, end: number): void {
+    if (end - start < 10) return void this.kill("it sent a malformed log line");
+    const execution = this.#inFlight.get(id);
+    const level = LOG_LEVELS[bytes[start] as number] ?? "info";
+    const sent = bytes.readDoubleLE(start + 2);
+    const time = Number.isFinite(sent) && sent > 0 && sent < 8.64e15 ? sent : Date.now();
+    if (execution === undefined) {
+      this.#stray();
+      this.#keepOutput({ level, time, message: bytes.toString("utf8", start + 10, Math.min(end, start + 10 + 8_000)) });
+      return;
+    }
+    const message = bytes.toString("utf8", start + 10, end);
+    const cut = message.length > this.#settings.logEntryCharacters + 64;
+    const kept = cut ? message.slice(0, this.#settings.logEntryCharacters) : message;
+    if (!execution.log.add(level, time, kept, cut || ((bytes[start + 1] as number) & 1) === 1, this.#settings.logBytes))
+      this.#stray();
+  }
+
+  #keepOutput(entry: LogEntry): void {
+    this.#output.push(entry);
+    if (this.#output.length > KEPT_OUTPUT) this.#output.shift();
+  }
+
+  #stray(): void {
+    this.#strayFrames += 1;
+    if (this.#strayFrames > STRAY_FRAMES) void this.kill("it floods the channel");
+  }
+}
+
+function timeOut(instance: Instance, execution: Execution): void {
+  const message = `${execution.target.functionName} took longer than ${execution.target.timeoutMs} ms and was ended.`;
+  instance.abandon(
+    execution,
+    new TreadleError("TIMED_OUT", message, { details: { limitMs: execution.target.timeoutMs, phase: "running" } }),
+  );
+}
+
+function parsed(bytes: Buffer, start: number, end: number): unknown {
+  try {
+    return JSON.parse(bytes.toString("utf8", start, end));
+  } catch {
+    return null;
+  }
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The catalogue's error for what a runtime reported of user code. */
+export function userError(error: RuntimeError, functionName: string): TreadleError {
+  const { code, message, ...rest } = error;
+  const where =
+    rest.line === undefined
+      ? ""
+      : ` (${rest.function ?? functionName}, line ${rest.line}${rest.column === undefined ? "" : `, column ${rest.column}`})`;
+  const what = code === "THREW" ? `${rest.name ?? "Error"}: ${message}` : message;
+  return new TreadleError(code, `${what}${where}`, { details: { function: functionName, ...rest, message } });
+}

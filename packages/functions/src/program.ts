@@ -1,0 +1,39 @@
+import type { Contract, InlineFunctionSource, Runtime } from "@treadle/runtimes";
+import type { EgressPolicy } from "@treadle/sandbox";
+
+/** A file of a handler function's source, path relative to the source folder. */
+export interface SourceFile {
+  readonly path: string;
+  readonly content: Uint8Array;
+}
+
+/** Installed packages, as a program's instances see them. */
+export interface ProgramDependencies {
+  /** Host folder that holds `node_modules`, or Python's packages. */
+  readonly directory: string;
+}
+
+/**
+ * What one instance is loaded with: all inline functions of a workspace in one language, or one handler function.
+ * Immutable: every save makes new programs, and instances of the old ones end when their calls have.
+ */
+export interface Program {
+  readonly workspace: string;
+  /** Names it among the programs of its workspace: the language for inline functions, the function for a handler. */
+  readonly name: string;
+  readonly runtime: Runtime;
+  readonly contract: Contract;
+  /** inline: sources by function name. */
+  readonly functions: Readonly<Record<string, InlineFunctionSource>>;
+  /** handler: its files and which of them is started. */
+  readonly files: readonly SourceFile[];
+  readonly entrypoint: string | null;
+  readonly functionNames: ReadonlySet<string>;
+  readonly environment: Readonly<Record<string, string>>;
+  readonly memoryBytes: number;
+  readonly egress: EgressPolicy | null;
+  readonly maxInstances: number;
+  readonly concurrency: number;
+  /** Gets the dependencies in place, installing them when they are not; null when the program has none. @throws INSTALL_FAILED */
+  readonly dependencies: (() => Promise<ProgramDependencies>) | null;
+}

@@ -1,0 +1,34 @@
+/** Settings of the functions capability; the server fills them from flags and environment variables. Sizes in bytes, times in ms. */
+export interface FunctionsSettings {
+  /** Time limit of one execution, by language; `default` for the others. */
+  readonly timeoutMs: Readonly<Record<string, number>> & { readonly default: number };
+  /** How long a call waits for an instance (start, load, queue, dependency install) before it fails. */
+  readonly waitMs: number;
+  /** Live instances of this process, prewarmed ones not counted; the least recently used idle one makes room. */
+  readonly maxInstances: number;
+  /** An instance without calls for this long is stopped. */
+  readonly idleMs: number;
+  /** Processes kept started, without user code, for first calls: per runtime. */
+  readonly prewarmed: number;
+  /** Calls one instance works on at a time. */
+  readonly concurrency: number;
+  /** Instances a handler function may scale out to. */
+  readonly maxInstancesPerFunction: number;
+  /** Calls that may wait for one function's instances. */
+  readonly queueLength: number;
+  /** Bound of the JavaScript heap of a Node instance. */
+  readonly heapBytes: number;
+  readonly memoryBytes: number;
+  readonly processes: number;
+  readonly cpus: number | null;
+  readonly scratchBytes: number;
+  readonly openFiles: number;
+  readonly resultBytes: number;
+  /** All log text of one execution. */
+  readonly logBytes: number;
+  readonly logEntryCharacters: number;
+  /** Input and output kept with an execution's record are cut to this. */
+  readonly recordBytes: number;
+  /** Built-in modules inline Node code may load; null: all. */
+  readonly allowedModules: readonly string[] | null;
+}

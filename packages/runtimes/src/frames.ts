@@ -1,0 +1,171 @@
+import type { Writable } from "node:stream";
+
+/** Kinds of frames; see CHANNEL.md for direction and payload. */
+export const FrameKind = {
+  load: 0x01,
+  call: 0x02,
+  cancel: 0x03,
+  ping: 0x04,
+  ready: 0x81,
+  loaded: 0x82,
+  result: 0x83,
+  error: 0x84,
+  log: 0x85,
+  pong: 0x86,
+  cancelled: 0x87,
+} as const;
+
+/** Longest frame either side accepts, bytes after the length field. */
+export const MAX_FRAME_BYTES = 64 * 1024 * 1024;
+
+const HEADER_BYTES = 9;
+const CHUNK_BYTES = 64 * 1024;
+
+/**
+ * Gathers outgoing frames and writes them to the channel once per turn of the event loop, so that many calls made in
+ * one turn cost one system call.
+ */
+export class FrameWriter {
+  readonly #channel: Writable;
+  #chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+  /** Start of what is not yet handed to the channel, and end of what is written, in `#chunk`. */
+  #from = 0;
+  #to = 0;
+  #scheduled = false;
+  readonly #flush = () => {
+    this.#scheduled = false;
+    this.flush();
+  };
+
+  constructor(channel: Writable) {
+    this.#channel = channel;
+  }
+
+  /** Bytes handed to the channel that the other side has not taken yet. */
+  get backlogBytes(): number {
+    return this.#channel.writableLength + (this.#to - this.#from);
+  }
+
+  /** Appends a frame whose payload is a JSON text. */
+  writeText(kind: number, id: number, text: string): void {
+    const start = this.#reserve(HEADER_BYTES + text.length * 3);
+    const length = this.#chunk.write(text, start + HEADER_BYTES, "utf8");
+    this.#finish(start, kind, id, length);
+  }
+
+  /** Appends a CALL of an inline function; `name` is ASCII or UTF-8 bytes of at most 65,535. */
+  writeInlineCall(id: number, name: Buffer, argumentsText: string): void {
+    const start = this.#reserve(HEADER_BYTES + 2 + name.length + argumentsText.length * 3);
+    let at = start + HEADER_BYTES;
+    const chunk = this.#chunk;
+    chunk.writeUInt16LE(name.length, at);
+    at += 2;
+    name.copy(chunk, at);
+    at += name.length;
+    at += chunk.write(argumentsText, at, "utf8");
+    this.#finish(start, FrameKind.call, id, at - start - HEADER_BYTES);
+  }
+
+  /** Appends a CALL of a handler function: JSON head and body bytes. */
+  writeHandlerCall(id: number, name: Buffer, head: string, body: Uint8Array): void {
+    const headBytes = Buffer.byteLength(head);
+    const length = 2 + name.length + 4 + headBytes + body.length;
+    const start = this.#reserve(HEADER_BYTES + length);
+    let at = start + HEADER_BYTES;
+    const chunk = this.#chunk;
+    chunk.writeUInt16LE(name.length, at);
+    at += 2;
+    name.copy(chunk, at);
+    at += name.length;
+    chunk.writeUInt32LE(headBytes, at);
+    at += 4;
+    at += chunk.write(head, at, "utf8");
+    chunk.set(body, at);
+    this.#finish(start, FrameKind.call, id, length);
+  }
+
+  /** Appends a frame without payload. */
+  writeEmpty(kind: number, id: number): void {
+    this.#finish(this.#reserve(HEADER_BYTES), kind, id, 0);
+  }
+
+  /** Hands everything gathered to the channel now. */
+  flush(): void {
+    if (this.#to === this.#from) return;
+    this.#channel.write(this.#chunk.subarray(this.#from, this.#to));
+    this.#from = this.#to;
+  }
+
+  #reserve(bytes: number): number {
+    if (this.#to + bytes > this.#chunk.length) {
+      this.flush();
+      // Bytes already handed over may still be on their way: they keep the old chunk.
+      this.#chunk = Buffer.allocUnsafeSlow(Math.max(CHUNK_BYTES, bytes));
+      this.#from = 0;
+      this.#to = 0;
+    }
+    return this.#to;
+  }
+
+  #finish(start: number, kind: number, id: number, payloadBytes: number): void {
+    const chunk = this.#chunk;
+    chunk.writeUInt32LE(payloadBytes + 5, start);
+    chunk[start + 4] = kind;
+    chunk.writeUInt32LE(id, start + 5);
+    this.#to = start + HEADER_BYTES + payloadBytes;
+    if (!this.#scheduled) {
+      this.#scheduled = true;
+      setImmediate(this.#flush);
+    }
+  }
+}
+
+/** Takes a frame: `payload` is `bytes[start, end)` and only valid during the call. */
+export type FrameListener = (kind: number, id: number, bytes: Buffer, start: number, end: number) => void;
+
+/** Cuts a stream of bytes from an untrusted runtime into frames. */
+export class FrameReader {
+  readonly #listener: FrameListener;
+  /** Chunks of a frame that has not arrived whole, and how many bytes they hold. */
+  #pieces: Buffer[] = [];
+  #held = 0;
+  /** Bytes the frame under way needs before it can be read; 0: not known yet. */
+  #needed = 0;
+
+  constructor(listener: FrameListener) {
+    this.#listener = listener;
+  }
+
+  /**
+   * Reads what arrived and calls the listener for each whole frame.
+   * @throws RangeError when the stream breaks the rules: the instance must be killed.
+   */
+  push(chunk: Buffer): void {
+    let bytes = chunk;
+    if (this.#held > 0) {
+      this.#pieces.push(chunk);
+      this.#held += chunk.length;
+      if (this.#held < this.#needed || this.#held < HEADER_BYTES) return;
+      bytes = Buffer.concat(this.#pieces, this.#held);
+      this.#pieces = [];
+      this.#held = 0;
+    }
+    let at = 0;
+    while (bytes.length - at >= HEADER_BYTES) {
+      const length = bytes.readUInt32LE(at);
+      if (length < 5 || length > MAX_FRAME_BYTES) throw new RangeError(`frame of ${length} bytes`);
+      const end = at + 4 + length;
+      if (end > bytes.length) {
+        this.#needed = 4 + length;
+        break;
+      }
+      this.#listener(bytes[at + 4] as number, bytes.readUInt32LE(at + 5), bytes, at + HEADER_BYTES, end);
+      at = end;
+    }
+    if (at < bytes.length) {
+      if (bytes.length - at < HEADER_BYTES) this.#needed = HEADER_BYTES;
+      this.#pieces.push(at === 0 ? bytes : bytes.subarray(at));
+      this.#held = bytes.length - at;
+    }
+  }
+}

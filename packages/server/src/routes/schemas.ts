@@ -1,0 +1,108 @@
+import { ERROR_CATALOGUE } from "@treadle/errors";
+import { z } from "zod";
+
+const codes = Object.keys(ERROR_CATALOGUE) as [keyof typeof ERROR_CATALOGUE, ...(keyof typeof ERROR_CATALOGUE)[]];
+
+/** JSON forms of the API. Each with an id becomes a named schema of /openapi.json. */
+export const errorBody = z
+  .object({
+    error: z.object({
+      code: z.enum(codes).describe("Stable code; docs/reference/errors.md explains each."),
+      message: z.string().describe("What happened."),
+      help: z.string().describe("What to do."),
+      docs: z.string(),
+      details: z.unknown().optional(),
+    }),
+  })
+  .meta({ id: "Error" });
+
+export const logEntry = z
+  .object({
+    level: z.enum(["debug", "info", "warn", "error"]),
+    time: z.number().describe("ms since 1970"),
+    message: z.string(),
+    code: z.literal("LOG_TRUNCATED").optional(),
+  })
+  .meta({ id: "LogEntry" });
+
+export const parameters = z
+  .record(z.string(), z.unknown())
+  .describe('The `properties` part of a JSON Schema. A required parameter says `"required": true` itself.');
+
+export const functionSettings = z
+  .strictObject({
+    timeoutMs: z.int().min(1).max(2_147_483_647).optional(),
+    memoryBytes: z.int().min(33_554_432).optional(),
+    concurrency: z.int().min(1).max(100_000).optional(),
+    maxInstances: z.int().min(1).max(1_000).optional(),
+    egress: z
+      .array(z.string().min(1).max(253))
+      .max(100)
+      .optional()
+      .describe('Hosts the function may reach, `*.suffix` patterns too; `["*"]`: any public host.'),
+  })
+  .meta({ id: "FunctionSettings" });
+
+export const sourceFile = z
+  .strictObject({
+    path: z.string(),
+    text: z.string().optional(),
+    base64: z.base64().optional(),
+  })
+  .refine((file) => (file.text === undefined) !== (file.base64 === undefined), 'give either "text" or "base64"')
+  .meta({ id: "SourceFile" });
+
+export const functionInput = z
+  .strictObject({
+    language: z.string().max(64).optional().describe("`node` (default), `python`, or a full runtime name."),
+    contract: z.enum(["inline", "handler"]).optional(),
+    code: z.string().optional().describe("inline: the function's body; parameters are variables in scope."),
+    files: z.array(sourceFile).max(10_000).optional().describe("handler: its source files."),
+    entrypoint: z.string().max(512).optional().describe("handler: the file that exports the function."),
+    parameters: parameters.nullable().optional(),
+    settings: functionSettings.optional(),
+  })
+  .meta({ id: "FunctionInput" });
+
+export const functionView = z
+  .object({
+    name: z.string(),
+    language: z.string(),
+    contract: z.enum(["inline", "handler"]),
+    code: z.string().optional(),
+    files: z.array(sourceFile).optional(),
+    entrypoint: z.string().nullable(),
+    parameters: parameters.nullable(),
+    settings: functionSettings,
+    version: z.int(),
+    sourceDigest: z.string(),
+    createdAt: z.number(),
+    updatedAt: z.number(),
+  })
+  .meta({ id: "Function" });
+
+export const workspaceView = z
+  .object({ name: z.string(), revision: z.int(), createdAt: z.number(), updatedAt: z.number(), functions: z.array(functionView) })
+  .meta({ id: "Workspace" });
+
+export const executionView = z
+  .object({
+    id: z.string(),
+    workspace: z.string(),
+    function: z.string(),
+    version: z.int(),
+    language: z.string(),
+    trigger: z.string(),
+    state: z.enum(["queued", "running", "succeeded", "failed", "timed_out", "cancelled"]),
+    startedAt: z.number().describe("ms since 1970"),
+    queuedMs: z.number(),
+    durationMs: z.number(),
+    input: z.string().nullable().describe("JSON text, cut to the record limit"),
+    output: z.string().nullable().describe("JSON text, cut to the record limit"),
+    error: z.unknown().nullable(),
+    logs: z.array(logEntry),
+  })
+  .meta({ id: "Execution" });
+
+export const workspaceName = z.string().describe("Name of a workspace");
+export const functionName = z.string().describe("Name of a function");

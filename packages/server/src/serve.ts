@@ -1,0 +1,91 @@
+import { mkdirSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import type { AddressInfo } from "node:net";
+import { join, resolve } from "node:path";
+import { Functions } from "@treadle/functions";
+import { findRuntimes } from "@treadle/runtimes";
+import { createBubblewrapDriver } from "@treadle/sandbox";
+import { openStore } from "@treadle/store";
+import { pino } from "pino";
+import { buildApp } from "./app.ts";
+import { adminKeyOf } from "./security/admin-key.ts";
+import { createGuard } from "./security/guard.ts";
+import { functionsSettings } from "./settings/functions-settings.ts";
+import type { Settings } from "./settings/settings.ts";
+
+/** A running server. */
+export interface RunningServer extends AsyncDisposable {
+  /** `http://127.0.0.1:4000` */
+  readonly url: string;
+  /** Stops taking calls, lets those under way end within the limit, writes what is buffered, and stops everything it started. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts the whole of Treadle in this process: database, sandbox driver, functions, HTTP.
+ * @throws INVALID_SETTING, DATA_DIRECTORY_LOCKED, STORAGE_UNAVAILABLE, SANDBOX_UNAVAILABLE
+ */
+export async function serve(settings: Settings): Promise<RunningServer> {
+  const key = adminKeyOf(settings);
+  const log = pino(
+    { level: settings.logLevel, redact: ["req.headers.authorization", "headers.authorization"] },
+    pino.destination({ dest: 2, sync: true }),
+  );
+  const warn = (message: string, fields: object = {}) => log.warn(fields, message);
+  const dataDirectory = resolve(settings.dataDirectory);
+  mkdirSync(dataDirectory, { recursive: true, mode: 0o700 });
+  await using parts = new AsyncDisposableStack();
+
+  const store = parts.use(
+    await openStore({
+      dataDirectory,
+      ...(settings.databaseUrl === null ? {} : { databaseUrl: settings.databaseUrl }),
+      ...(settings.databaseEngine === null ? {} : { engine: settings.databaseEngine }),
+      retention: { executionAgeMs: settings.retentionDays * 86_400_000, executionsPerWorkspace: settings.retentionCount },
+      log: (level, message, fields) => log[level](fields ?? {}, message),
+    }),
+  );
+  const driver = parts.use(await createBubblewrapDriver({ stateDirectory: join(dataDirectory, "sandbox"), warn }));
+  const runtimes = await findRuntimes();
+  for (const missing of runtimes.missing) warn(`no ${missing.language}: ${missing.reason} ${missing.remedy}`);
+  const functions = parts.use(new Functions({ store, driver, runtimes, settings: functionsSettings(settings), warn }));
+  const app = await buildApp({
+    functions,
+    store,
+    guard: createGuard(key),
+    log,
+    version: await ownVersion(),
+    requestMaxBytes: settings.requestMaxBytes,
+    examine: () => driver.examine(),
+  });
+  await app.listen({ host: settings.host, port: settings.port });
+  void functions.prewarm();
+
+  const owned = parts.move();
+  let closing: Promise<void> | undefined;
+  const close = async () => {
+    const listening = app.close();
+    await functions.drain(settings.shutdownTimeoutMs);
+    app.server.closeIdleConnections();
+    await Promise.race([listening, new Promise((done) => setTimeout(done, 1_000).unref())]);
+    app.server.closeAllConnections();
+    await listening;
+    await owned.disposeAsync();
+  };
+  const { port } = app.server.address() as AddressInfo;
+  const host = settings.host.includes(":") ? `[${settings.host}]` : settings.host;
+  const server: RunningServer = {
+    url: `http://${host}:${port}`,
+    close() {
+      closing ??= close();
+      return closing;
+    },
+    [Symbol.asyncDispose]: () => server.close(),
+  };
+  return server;
+}
+
+async function ownVersion(): Promise<string> {
+  const manifest = JSON.parse(await readFile(new URL("../package.json", import.meta.url), "utf8")) as { version: string };
+  return manifest.version;
+}

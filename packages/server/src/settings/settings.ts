@@ -1,0 +1,337 @@
+import { TreadleError } from "@treadle/errors";
+import bytes from "bytes";
+
+/** One setting: a flag, an environment variable and a line of docs/reference/settings.md. */
+export interface Setting<T> {
+  readonly environment: string;
+  /** Without the leading dashes. */
+  readonly flag: string;
+  readonly default: string;
+  /** What it is for, one sentence; becomes its line in the reference. */
+  readonly description: string;
+  /** @throws Error saying what values it takes */
+  readonly parse: (text: string) => T;
+}
+
+function whole(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text.trim()) || value < least || value > most)
+      throw new Error(`a whole number from ${least}${most === Number.MAX_SAFE_INTEGER ? "" : ` to ${most}`}`);
+    return value;
+  };
+}
+
+function size(text: string): number {
+  const value = bytes.parse(text);
+  if (value === null || !(value >= 1) || !/^\s*\d/.test(text))
+    throw new Error('a size such as "512kb", "1mb" or a number of bytes');
+  return Math.floor(value);
+}
+
+function yes(text: string): boolean {
+  if (/^(yes|true|1)$/i.test(text)) return true;
+  if (/^(no|false|0|)$/i.test(text)) return false;
+  throw new Error('"yes" or "no"');
+}
+
+function list(text: string): string[] {
+  return text
+    .split(",")
+    .map((each) => each.trim())
+    .filter((each) => each !== "");
+}
+
+function oneOf<const T extends string>(...choices: T[]): (text: string) => T {
+  return (text) => {
+    const found = choices.find((choice) => choice === text);
+    if (found === undefined) throw new Error(`one of: ${choices.join(", ")}`);
+    return found;
+  };
+}
+
+const any = (text: string): string => text;
+const optional = (text: string): string | null => (text === "" ? null : text);
+
+function setting<T>(
+  environment: string,
+  flag: string,
+  fallback: string,
+  description: string,
+  parse: (text: string) => T,
+): Setting<T> {
+  return { environment, flag, default: fallback, description, parse };
+}
+
+/** Every setting of the server, in the order of the reference page. */
+export const SETTINGS = {
+  port: setting("PORT", "port", "4000", "TCP port of the HTTP server; 0 takes a free one.", whole(0, 65_535)),
+  host: setting(
+    "TREADLE_HOST",
+    "host",
+    "127.0.0.1",
+    "Address to listen on. Any address that is not loopback needs an admin key.",
+    any,
+  ),
+  dataDirectory: setting(
+    "FUNCTIONS_STORAGE_FILESYSTEM_DIRPATH",
+    "data-dir",
+    "data/functions/",
+    "Folder of the embedded database, installed dependencies and the sandboxes' run folders.",
+    any,
+  ),
+  databaseUrl: setting(
+    "DATABASE_URL",
+    "database-url",
+    "",
+    "Postgres server (postgres://...) to use instead of the embedded database.",
+    optional,
+  ),
+  databaseEngine: setting(
+    "TREADLE_DATABASE_ENGINE",
+    "database-engine",
+    "",
+    "Which Postgres the embedded database runs: `bundled` (from npm) or `system`; empty: bundled where it is installed.",
+    (text) => (text === "" ? null : oneOf("bundled", "system")(text)),
+  ),
+  adminKey: setting(
+    "TREADLE_ADMIN_KEY",
+    "admin-key",
+    "",
+    "Key that every request must carry as `Authorization: Bearer KEY`, at least 32 characters. Prefer the environment or the file: flags are visible to other users of the machine.",
+    optional,
+  ),
+  adminKeyFile: setting("TREADLE_ADMIN_KEY_FILE", "admin-key-file", "", "File that holds the admin key.", optional),
+  sandbox: setting(
+    "TREADLE_SANDBOX",
+    "sandbox",
+    "bubblewrap",
+    "Sandbox driver. `none` runs user code without any protection and says so at every start.",
+    oneOf("bubblewrap", "none"),
+  ),
+  nodeTimeoutMs: setting(
+    "FUNCTIONS_RUN_TIMEOUT",
+    "run-timeout",
+    "20000",
+    "Time limit of an execution, ms (Node and every language without a limit of its own).",
+    whole(1, 2_147_483_647),
+  ),
+  pythonTimeoutMs: setting(
+    "PYTHON_FUNCTIONS_RUN_TIMEOUT",
+    "python-run-timeout",
+    "20000",
+    "Time limit of a Python execution, ms.",
+    whole(1, 2_147_483_647),
+  ),
+  pythonApiUrl: setting(
+    "PYTHON_API_URL",
+    "python-api-url",
+    "http://localhost:8000",
+    "Accepted for compatibility and unused: Python runs in sandboxes of this server.",
+    any,
+  ),
+  maxInstances: setting(
+    "FUNCTIONS_WORKERS_MAX_LRU",
+    "max-instances",
+    "500",
+    "Live instances; beyond it the least recently used idle one makes room.",
+    whole(1, 100_000),
+  ),
+  nodeBuiltinModules: setting(
+    "NODE_BUILTIN_MODULES",
+    "node-builtin-modules",
+    "http, https, url, util, zlib, dns, stream, buffer, crypto",
+    "Built-in modules that inline Node functions may load; `*`: all. A convenience: the boundary is the sandbox.",
+    (text) => (text.trim() === "*" ? null : list(text)),
+  ),
+  npmRegistry: setting(
+    "NPM_CONFIG_REGISTRY",
+    "npm-registry",
+    "",
+    "npm registry; empty: the one npm is configured with.",
+    optional,
+  ),
+  heapMegabytes: setting(
+    "NODE_WORKER_MAX_OLD_GENERATION_SIZE_MB",
+    "node-heap-mb",
+    "100",
+    "Bound of the JavaScript heap of a Node instance, MiB.",
+    whole(16, 1_048_576),
+  ),
+  idleSeconds: setting(
+    "INACTIVE_NODE_WORKER_DELETION_TIMEOUT",
+    "idle-timeout",
+    "3600",
+    "An instance without calls for this many seconds is stopped.",
+    whole(1, 2_000_000),
+  ),
+  updateScripts: setting(
+    "UPDATE_SCRIPTS_ON_STARTUP",
+    "update-scripts",
+    "no",
+    "`yes`: at start, save the functions of every DATA-DIR/WORKSPACE/workspace.yaml that differ from what is stored.",
+    yes,
+  ),
+  requestMaxBytes: setting("REQUEST_MAX_SIZE", "request-max-size", "1mb", "Largest request body.", size),
+  prewarmed: setting(
+    "TREADLE_PREWARMED",
+    "prewarmed",
+    "2",
+    "Processes kept started per runtime, without user code, for first calls.",
+    whole(0, 1_000),
+  ),
+  waitTimeoutMs: setting(
+    "TREADLE_WAIT_TIMEOUT",
+    "wait-timeout",
+    "60000",
+    "How long a call waits for an instance (start, queue, dependency install), ms.",
+    whole(1, 2_147_483_647),
+  ),
+  concurrency: setting("TREADLE_CONCURRENCY", "concurrency", "1000", "Calls one instance works on at a time.", whole(1, 100_000)),
+  maxInstancesPerFunction: setting(
+    "TREADLE_MAX_INSTANCES_PER_FUNCTION",
+    "max-instances-per-function",
+    "4",
+    "Instances a handler function scales out to (inline workspaces have one, since `cache` is shared).",
+    whole(1, 10_000),
+  ),
+  queueLength: setting(
+    "TREADLE_QUEUE_LENGTH",
+    "queue-length",
+    "5000",
+    "Calls that may wait for one function.",
+    whole(0, 1_000_000),
+  ),
+  memoryMegabytes: setting(
+    "TREADLE_MEMORY_MB",
+    "memory-mb",
+    "",
+    "Memory limit of an instance with everything in it, MiB; empty: the heap bound plus 156.",
+    (text) => (text === "" ? null : whole(32, 1_048_576)(text)),
+  ),
+  processes: setting("TREADLE_PROCESSES", "processes", "128", "Processes and threads of an instance.", whole(16, 100_000)),
+  cpus: setting("TREADLE_CPUS", "cpus", "1", "CPU ceiling of an instance in cores, e.g. 0.5; `none`: no ceiling.", (text) => {
+    if (text === "none") return null;
+    const value = Number(text);
+    if (!(value >= 0.05 && value <= 1_024)) throw new Error('a number from 0.05, or "none"');
+    return value;
+  }),
+  scratchBytes: setting(
+    "TREADLE_SCRATCH_SIZE",
+    "scratch-size",
+    "64mb",
+    "Size of an instance's /tmp; it counts to its memory.",
+    size,
+  ),
+  openFiles: setting("TREADLE_OPEN_FILES", "open-files", "1024", "Open files of a process in an instance.", whole(64, 1_048_576)),
+  resultMaxBytes: setting("TREADLE_RESULT_MAX_SIZE", "result-max-size", "6mb", "Largest result of an inline function.", size),
+  logMaxBytes: setting(
+    "TREADLE_LOG_MAX_SIZE",
+    "log-max-size",
+    "1mb",
+    "All log text of one execution; what is beyond is dropped with a note.",
+    size,
+  ),
+  logEntryCharacters: setting(
+    "TREADLE_LOG_ENTRY_MAX",
+    "log-entry-max",
+    "8000",
+    "Longest log entry, characters; longer ones are cut.",
+    whole(100, 1_000_000),
+  ),
+  recordMaxCharacters: setting(
+    "TREADLE_RECORD_MAX",
+    "record-max",
+    "8192",
+    "Input and output kept with an execution's record are cut to this many characters.",
+    whole(0, 10_000_000),
+  ),
+  retentionDays: setting(
+    "TREADLE_RETENTION_DAYS",
+    "retention-days",
+    "7",
+    "Executions older than this are deleted.",
+    whole(1, 36_500),
+  ),
+  retentionCount: setting(
+    "TREADLE_RETENTION_COUNT",
+    "retention-count",
+    "100000",
+    "Executions kept per workspace; older ones beyond it are deleted.",
+    whole(1, 1_000_000_000),
+  ),
+  dependenciesAllow: setting(
+    "TREADLE_DEPENDENCIES_ALLOW",
+    "dependencies-allow",
+    "",
+    "Packages that may be installed, as patterns with `*`; empty: all that are not denied.",
+    list,
+  ),
+  dependenciesDeny: setting(
+    "TREADLE_DEPENDENCIES_DENY",
+    "dependencies-deny",
+    "",
+    "Packages that may not be installed, as patterns with `*`.",
+    list,
+  ),
+  dependenciesScripts: setting(
+    "TREADLE_DEPENDENCIES_SCRIPTS",
+    "dependencies-scripts",
+    "no",
+    "`yes`: packages may run install scripts and build from source, in the install's sandbox.",
+    yes,
+  ),
+  dependenciesInfer: setting(
+    "TREADLE_DEPENDENCIES_INFER",
+    "dependencies-infer",
+    "yes",
+    "`yes`: packages that code imports and no manifest names are added to the workspace's dependencies.",
+    yes,
+  ),
+  shutdownTimeoutMs: setting(
+    "TREADLE_SHUTDOWN_TIMEOUT",
+    "shutdown-timeout",
+    "25000",
+    "How long a stopping server waits for calls under way, ms.",
+    whole(0, 3_600_000),
+  ),
+  logLevel: setting(
+    "TREADLE_LOG_LEVEL",
+    "log-level",
+    "info",
+    "Least level of the server's own log on stderr.",
+    oneOf("trace", "debug", "info", "warn", "error", "fatal", "silent"),
+  ),
+} as const;
+
+/** The values of all settings. */
+export type Settings = { readonly [Key in keyof typeof SETTINGS]: ReturnType<(typeof SETTINGS)[Key]["parse"]> };
+
+/**
+ * Reads all settings; a flag beats the environment, which beats the default.
+ * @throws INVALID_SETTING naming the setting and the values it takes
+ */
+export function readSettings(
+  environment: Readonly<Record<string, string | undefined>>,
+  flags: Readonly<Record<string, string | undefined>> = {},
+): Settings {
+  const values: Record<string, unknown> = {};
+  for (const [key, each] of Object.entries(SETTINGS)) {
+    const fromFlag = flags[each.flag];
+    const text = fromFlag ?? environment[each.environment] ?? each.default;
+    try {
+      values[key] = each.parse(text);
+    } catch (error) {
+      const name = fromFlag === undefined ? each.environment : `--${each.flag}`;
+      const shown = /key/i.test(key) ? "its value" : JSON.stringify(text.slice(0, 80));
+      throw new TreadleError(
+        "INVALID_SETTING",
+        `${name}: ${shown} is not ${error instanceof Error ? error.message : "a value it takes"}.`,
+        {
+          details: { setting: name },
+        },
+      );
+    }
+  }
+  return values as Settings;
+}
