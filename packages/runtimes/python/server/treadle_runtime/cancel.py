@@ -31,18 +31,23 @@ def cancel(id, scheduler):
 
 def _interrupt(execution, scheduler, patience):
     def step():
-        with _interrupting:
-            if execution.thread is not None:
-                if patience > 0:
-                    execution.interrupted = True
-                    _raise_in(execution.thread, Cancelled)
-            running = execution.thread is not None
+        running = interrupt(execution) if patience > 0 else execution.thread is not None
         if not running or patience <= 0:
             execution.send_cancelled(running)
         else:
             _interrupt(execution, scheduler, patience - STEP_SECONDS)
 
     scheduler.later(0 if patience == PATIENCE_SECONDS else STEP_SECONDS, step)
+
+
+def interrupt(execution):
+    """Raises Cancelled inside the code of an execution; false when it holds no thread."""
+    with _interrupting:
+        if execution.thread is None:
+            return False
+        execution.interrupted = True
+        _raise_in(execution.thread, Cancelled)
+        return True
 
 
 def settle(execution):

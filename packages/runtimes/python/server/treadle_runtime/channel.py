@@ -1,7 +1,7 @@
 """Frames on file descriptor 3 (CHANNEL.md): collected in `out`, written once per turn by whichever thread gets to it."""
 
 from _struct import Struct
-from _thread import allocate_lock
+from _thread import allocate_lock, get_ident
 from posix import _exit, write
 
 CHANNEL = 3
@@ -22,7 +22,13 @@ class Turn:
     """`gathering`: a thread is busy with a turn and will flush at its end, so others need not."""
 
     gathering = False
+    # The channel is not ours: in a child of user code, or under the HTTP transport.
     broken = False
+    # Thread of the event loop, and what has it flush at the end of its turn.
+    loop_thread = None
+    defer = None
+    # Wakes the scheduler's watchdog, which writes what a blocked event loop holds back.
+    rouse = None
 
 
 def send(kind, id, payload, pack=head.pack, append=out.append):
@@ -60,4 +66,7 @@ def flush():
 
 def flush_unless_gathering():
     if not Turn.gathering:
-        flush()
+        if Turn.loop_thread is not None and get_ident() == Turn.loop_thread:
+            Turn.defer()
+        else:
+            flush()

@@ -2,9 +2,9 @@
 
 import asyncio
 from _contextvars import Context
-from _thread import allocate_lock, start_new_thread
+from _thread import allocate_lock, get_ident, start_new_thread
 
-from .channel import flush
+from .channel import Turn, flush
 from .execution import current, system
 
 
@@ -21,6 +21,7 @@ class Loop:
     starting = allocate_lock()
     # Coroutines handed over and not begun yet; a wake-up of the loop takes them all.
     arrived: list = []
+    flushing = False
 
 
 def start():
@@ -45,12 +46,27 @@ def submit(execution, coroutine):
 
 def _run(loop):
     current.set(system)
+    Turn.defer = _flush_after_turn
+    Turn.loop_thread = get_ident()
     asyncio.set_event_loop(loop)
     while True:
         try:
             loop.run_forever()
         except BaseException:
             continue  # SystemExit and its like leave run_forever; the task that raised it has its result
+
+
+def _flush_after_turn():
+    if not Loop.flushing:
+        Loop.flushing = True
+        Loop.loop.call_soon(_flush)
+        if Turn.rouse is not None:
+            Turn.rouse()
+
+
+def _flush():
+    Loop.flushing = False
+    flush()
 
 
 def _begin():

@@ -2,9 +2,10 @@
 
 from _contextvars import ContextVar
 from _thread import RLock
+from posix import write
 from time import time
 
-from .channel import CANCELLED, LOG, flush_unless_gathering, head, log_head, out
+from .channel import CANCELLED, LOG, Turn, flush_unless_gathering, head, log_head, out
 
 INFO, WARN, ERROR_LEVEL = 1, 2, 3
 
@@ -21,12 +22,18 @@ class Limits:
 # Reentrant, because the garbage collector may run a finaliser that prints while a line is being written.
 _order = RLock()
 
+
+def after_fork():
+    """In a child process: no other thread is left that could give the lock back."""
+    _order._at_fork_reinit()
+
+
 # Executions that have begun and not ended, by id.
 open_executions: dict = {}
 
 
 class Execution:
-    __slots__ = ("id", "closed", "cancelled", "partial", "logged", "truncated", "thread", "task", "interrupted", "sink")
+    __slots__ = ("id", "closed", "cancelled", "partial", "logged", "truncated", "thread", "task", "interrupted", "silent", "sink")
 
     def __init__(self, id):
         self.id = id
@@ -36,11 +43,13 @@ class Execution:
         self.partial = ["", ""]
         self.logged = 0
         self.truncated = False
+        # Log lines are not wanted.
+        self.silent = False
         # Identifier of the thread that runs it, or the asyncio task.
         self.thread = None
         self.task = None
         self.interrupted = False
-        # Where log lines go instead of the channel (HTTP transport): function of level and text.
+        # Where log lines go instead of the channel (HTTP transport).
         self.sink = None
 
     def write(self, stream, text):
@@ -48,6 +57,8 @@ class Execution:
         if self.closed:
             system.write(stream, text)
             return
+        if self.sink is not None and not self.silent:
+            self.sink.native()
         with _order:
             partial = self.partial
             if "\n" in text:
@@ -75,7 +86,7 @@ class Execution:
         flush_unless_gathering()
 
     def _entry(self, level, text):
-        if self.truncated:
+        if self.truncated or self.silent:
             return
         flags = 0
         if len(text) > Limits.log_entry_characters:
@@ -89,6 +100,9 @@ class Execution:
             self.logged += len(data)
         if self.sink is not None:
             self.sink(level, flags, data)
+        elif Turn.broken:
+            # A forked child has no channel: the host reads its descriptors.
+            write(1 if level < ERROR_LEVEL else 2, data + b"\n")
         else:
             out.append(log_head.pack(len(data) + 15, LOG, self.id, level, flags, time() * 1000) + data)
 

@@ -28,6 +28,7 @@ def serve():
     signal(SIGINT, SIG_DFL)
     streams.install()
     Server.scheduler = Scheduler(_receive)
+    channel.Turn.rouse = Server.scheduler.rouse_if_dormant
     version = ".".join(map(str, sys.version_info[:3]))
     send(READY, 0, b'{"runtime":"python","version":"' + version.encode() + b'"}')
     Server.scheduler.run()
@@ -117,33 +118,48 @@ def _run(execution, function, body):
 def _drive(execution, function, body):
     current.set(execution)
     try:
-        coroutine = function.start(json_text.parse(body.decode()))
-        try:
-            # No function that may wait for an event loop comes here, so the first step is the whole way.
-            coroutine.send(None)
-        except StopIteration as stop:
-            result = stop.value
-        else:
-            coroutine.throw(RuntimeError("awaited something that needs the event loop; await it by its own name"))
-            result = None
+        result = function.begin(body)
+        if hasattr(result, "__await__"):
+            if not function.awaits_nothing:
+                from . import event_loop
+
+                execution.thread = None
+                event_loop.submit(execution, _finish_on_loop(execution, function, result))
+                return
+            try:
+                # What awaits nothing but its siblings, which await nothing either, goes through in one step.
+                result.send(None)
+            except StopIteration as stop:
+                result = stop.value
+            else:
+                result.throw(RuntimeError("awaited something that needs the event loop; await it by its own name"))
     except BaseException as error:
         fail(execution, error)
         return
-    succeed(execution, result)
+    succeed(execution, function, result)
 
 
 async def _run_on_loop(execution, function, body):
     try:
-        result = await function.start(json_text.parse(body.decode()))
+        result = await function.begin(body)
     except BaseException as error:
         fail(execution, error)
         return
-    succeed(execution, result)
+    succeed(execution, function, result)
 
 
-def succeed(execution, result):
+async def _finish_on_loop(execution, function, awaitable):
     try:
-        payload = json_text.encode(result)
+        result = await awaitable
+    except BaseException as error:
+        fail(execution, error)
+        return
+    succeed(execution, function, result)
+
+
+def succeed(execution, function, result):
+    try:
+        payload = function.payload(result)
     except BaseException as error:
         _refuse_result(execution, result, error)
         return
@@ -159,6 +175,8 @@ def _refuse_result(execution, result, error):
         return
     if isinstance(error, MemoryError):
         answer = {"code": "OUT_OF_MEMORY", "message": "There is not enough memory to write the result."}
+    elif type(error).__name__ == "InvalidResponse":
+        answer = {"code": "THREW", "message": str(error), "name": "InvalidResponse"}
     else:
         answer = {"code": "RESULT_NOT_SERIALIZABLE", "message": json_text.explain(result, error)}
     execution.finish(ERROR, json_text.encode_ascii(answer))

@@ -1,19 +1,28 @@
 """The `inline` contract: bodies of functions that share one scope, call each other and keep a `cache`."""
 
 import builtins
-import sys
 
 from . import json_text
 from .inline_source import alias_of, compile_body, usable_names
+from .standard_modules import standard_modules
 
 _FunctionType = type(lambda: 0)
-_MISSING = object()
 
 
 class InlineFunction:
-    """A body made callable: `start(arguments)` gives its coroutine."""
+    """A body made callable."""
 
+    # One that awaits more than siblings has `needs_loop`; the others are driven without a loop.
+    awaits_nothing = True
     __slots__ = ("name", "body", "names", "pass_parameters", "defaults", "needs_loop", "slow", "error")
+
+    def begin(self, body):
+        """Coroutine of the body for a CALL's payload."""
+        return self.start(json_text.parse(body.decode()))
+
+    def payload(self, value):
+        """RESULT payload of a returned value."""
+        return json_text.encode(value)
 
     def start(self, arguments):
         if self.error is not None:
@@ -89,7 +98,7 @@ class InlineContract:
             function.error = self.errors[name] = syntax(error, name, code)
             self.imports[name] = []
             return None
-        self.imports[name] = sorted(compiled.imports - _standard_modules())
+        self.imports[name] = sorted(compiled.imports - set(standard_modules()))
         function.body = _FunctionType(compiled.code.replace(co_name=name), scope, name)
         function.body.__kwdefaults__ = dict.fromkeys(variables)
         function.needs_loop = compiled.needs_loop
@@ -127,16 +136,6 @@ def _spread_loop(functions, calls):
                 continue
             if compiled.awaits_any or not needing.isdisjoint(compiled.awaits):
                 function.needs_loop = changed = True
-
-
-def _standard_modules():
-    names = getattr(sys, "stdlib_module_names", None)
-    if names is None:
-        # Python 3.9 has no such list: what lies in the folder of the standard library.
-        import os
-
-        names = {entry.partition(".")[0] for entry in os.listdir(os.path.dirname(os.__file__))} | set(sys.builtin_module_names)
-    return names
 
 
 # Source texts by file name, for the lines in stacks; given to linecache when the first stack is made.

@@ -13,6 +13,10 @@ def load(request):
     Limits.log_bytes = limits.get("logBytes", Limits.log_bytes)
     Limits.log_entry_characters = limits.get("logEntryCharacters", Limits.log_entry_characters)
     set_environment(request.get("environment") or {})
+    if posix.environ.get(b"TREADLE_EGRESS") == b"1":
+        from .egress import open_way_out
+
+        set_environment(open_way_out())
     if request.get("dependencies"):
         add_dependencies(request["dependencies"])
     if request["contract"] == "inline":
@@ -36,10 +40,6 @@ def set_environment(variables):
             else:
                 # The module os, once imported, copies this.
                 posix.environ[key] = data
-    if posix.environ.get(b"TREADLE_EGRESS") == b"1":
-        from .egress import open_way_out
-
-        open_way_out(set_environment)
 
 
 def add_dependencies(folder):

@@ -9,10 +9,10 @@ the lead away before it begins, so that only the first slow call costs its neigh
 
 from _thread import RLock, allocate_lock, start_new_thread
 from _collections import deque
-from posix import _exit, read, register_at_fork
+from posix import _exit, read
 from time import monotonic, sleep
 
-from .channel import CHANNEL, Turn, flush
+from .channel import CHANNEL, Turn, flush, out
 
 TICK_SECONDS = 0.01
 # The tick while the lead is changing hands: many blocking calls in a row should all get going soon.
@@ -55,7 +55,6 @@ class Scheduler:
         self.wake.acquire()
         # (time, function): run by the watchdog; see `later`.
         self.timers = []
-        register_at_fork(after_in_child=self._forked)
 
     def add(self, run, execution, function, body):
         """A job: `run(execution, function, body)`; `function.slow` is read and kept here."""
@@ -69,10 +68,6 @@ class Scheduler:
     def run(self):
         """Serves on the calling thread until the process ends."""
         self._work(self.leader, main=True)
-
-    def _forked(self):
-        # A child of user code is not the server: it must never speak on the channel.
-        Turn.broken = True
 
     def _work(self, me, main):
         while True:
@@ -164,6 +159,10 @@ class Scheduler:
             except RuntimeError:
                 pass  # somebody else was faster
 
+    def rouse_if_dormant(self):
+        if self.dormant:
+            self.rouse()
+
     def _watch(self):
         quiet = beat = 0
         tick = TICK_SECONDS
@@ -174,18 +173,20 @@ class Scheduler:
             if leader.busy:
                 quiet = 0
                 if leader.beat == beat:
-                    flush()
                     self._hand_over(leader)
                     tick = SHORT_TICK_SECONDS
                 beat = leader.beat
             else:
                 quiet += 1
+            if out:
+                # Held by a turn that takes long.
+                flush()
             if self.timers:
                 quiet = 0
                 self._run_timers()
             if quiet > QUIET_TICKS:
                 self.dormant = True
-                if self.leader.busy or self.timers or Turn.gathering:
+                if self.leader.busy or self.timers or out or Turn.gathering:
                     self.dormant = False
                     quiet = 0
                     continue

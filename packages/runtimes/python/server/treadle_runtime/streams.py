@@ -9,6 +9,8 @@ import posix
 import sys
 from _contextvars import copy_context
 
+from . import execution, thread_pools
+from .channel import Turn
 from .execution import current
 
 
@@ -108,10 +110,18 @@ def _leave(code=None):
     raise SystemExit(code)
 
 
+def _in_child():
+    # A child of user code is not the server: it must never speak on the channel.
+    Turn.broken = True
+    execution.after_fork()
+
+
 def install():
     stdout = sys.stdout = sys.__stdout__ = Stream(0, "<stdout>")
     stderr = sys.stderr = sys.__stderr__ = Stream(1, "<stderr>")
     builtins.exit = builtins.quit = _leave
+
+    posix.register_at_fork(after_in_child=_in_child)
 
     # The module os, which nobody has imported yet, takes its functions from posix.
     write = posix.write
@@ -122,6 +132,8 @@ def install():
         return write(fd, data)
 
     posix.write = write_tied
+
+    thread_pools.install()
 
     # Likewise threading takes its starter from _thread: a new thread belongs to the execution that started it.
     start = _thread.start_new_thread

@@ -1,0 +1,130 @@
+"""What a handler gets: `context.req`, `context.res`, `context.log`, `context.error`, with the names Open Runtimes v5 has in Python."""
+
+import posix
+
+from . import json_text
+from .execution import ERROR_LEVEL, INFO
+
+
+class Request:
+    """An HTTP request. `url` is absolute, or a path whose host is taken from the headers."""
+
+    def __init__(self, method, url, headers, body):
+        self.method = method
+        self.headers = headers
+        self.body_binary = body
+        url = url.partition("#")[0]
+        if "://" in url[:12] and not url.startswith("/"):
+            self.scheme, _, rest = url.partition("://")
+            cut = min((at for at in (rest.find("/"), rest.find("?")) if at >= 0), default=len(rest))
+            authority, target = rest[:cut], rest[cut:]
+        else:
+            self.scheme, authority, target = "http", "", url
+        forwarded = headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
+        if forwarded in ("http", "https"):
+            self.scheme = forwarded
+        authority = headers.get("host") or authority
+        host, colon, port = authority.rpartition(":")
+        usual = 443 if self.scheme == "https" else 80
+        if colon and port.isascii() and port.isdigit() and len(port) <= 5 and not host.endswith(":"):
+            self.host, self.port = host, int(port)
+        else:
+            self.host, self.port = authority, usual
+        path, _, self.query_string = target.partition("?")
+        self.path = path or "/"
+        self.url = self.scheme + "://" + self.host + ("" if self.port == usual else ":" + str(self.port)) + self.path
+        if self.query_string:
+            self.url += "?" + self.query_string
+
+    @property
+    def query(self):
+        """Undecoded values by name: `c==d` gives `=d`, `k` gives an empty text."""
+        found = {}
+        for pair in self.query_string.split("&"):
+            name, _, value = pair.partition("=")
+            if name:
+                found[name] = value
+        return found
+
+    @property
+    def body_text(self):
+        return self.body_binary.decode("utf-8", "replace")
+
+    @property
+    def body_json(self):
+        from json import loads
+
+        try:
+            return loads(self.body_binary)
+        except (ValueError, RecursionError) as error:
+            raise ValueError("The request body is not valid JSON: " + str(error)) from None
+
+    @property
+    def body(self):
+        if self.headers.get("content-type", "").lower().startswith("application/json"):
+            return self.body_json if self.body_binary else {}
+        return self.body_text
+
+    # Older names.
+    body_raw = payload = body_text
+
+    @property
+    def env(self):
+        return {name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, value in posix.environ.items()}
+
+    variables = env
+
+
+def _merged(headers, name, value):
+    merged = {key: item for key, item in (headers or {}).items() if str(key).lower() != name}
+    merged[name] = value
+    return merged
+
+
+class Response:
+    """Makes responses; the one that is returned is sent."""
+
+    def __init__(self):
+        self.last = None
+
+    def binary(self, body, status=200, headers=None):
+        self.last = {"body": body, "statusCode": status, "headers": headers or {}}
+        return self.last
+
+    def text(self, body, status=200, headers=None):
+        return self.binary(body if isinstance(body, (bytes, bytearray)) else str(body), status, headers)
+
+    def json(self, value, status=200, headers=None):
+        return self.binary(json_text.encode(value), status, _merged(headers, "content-type", "application/json"))
+
+    def redirect(self, url, status=301, headers=None):
+        return self.binary(b"", status, _merged(headers, "location", url))
+
+    def empty(self):
+        return self.binary(b"", 204)
+
+    def send(self, body, status=200, headers=None):
+        """Deprecated: text or binary, whichever the body is."""
+        return self.text(body, status, headers)
+
+
+class Context:
+    def __init__(self, request, execution):
+        self.req = request
+        self.res = Response()
+        self._execution = execution
+
+    def log(self, *values):
+        self._execution.log(INFO, " ".join(map(_shown, values)))
+
+    def error(self, *values):
+        self._execution.log(ERROR_LEVEL, " ".join(map(_shown, values)))
+
+
+def _shown(value):
+    if isinstance(value, (dict, list, tuple)):
+        try:
+            return json_text.encode(value).decode()
+        except (TypeError, ValueError, RecursionError):
+            pass
+    return str(value)
