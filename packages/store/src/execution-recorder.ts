@@ -40,6 +40,7 @@ interface Waiter {
  */
 export class ExecutionRecorder {
   readonly #connect: () => Promise<pg.Client>;
+  readonly #ensureRoom: () => Promise<void>;
   readonly #log: Log;
   #rows: string[] = [];
   #head = 0;
@@ -59,8 +60,10 @@ export class ExecutionRecorder {
   #closed = false;
   #lastWarning = Number.NEGATIVE_INFINITY;
 
-  constructor(connect: () => Promise<pg.Client>, log: Log) {
+  /** `connect` gives the recorder a connection of its own; `ensureRoom` rejects while the disk is too full to be written to. */
+  constructor(connect: () => Promise<pg.Client>, ensureRoom: () => Promise<void>, log: Log) {
     this.#connect = connect;
+    this.#ensureRoom = ensureRoom;
     this.#log = log;
   }
 
@@ -238,6 +241,7 @@ export class ExecutionRecorder {
   }
 
   async #copy(rows: string[], passOverExisting: boolean): Promise<void> {
+    await this.#ensureRoom();
     this.#client ??= await this.#connect();
     const client = this.#client;
     if (!passOverExisting) return copyInto(client, "executions", rows);

@@ -43,10 +43,11 @@ async function assemble(options: StoreOptions, connections: Connections, server:
   const { database } = connections;
   const settings = { ...DEFAULT_RETENTION, ...options.retention };
   const ensureRoom = async (): Promise<void> => server?.ensureRoom();
-  const recorder = new ExecutionRecorder(async () => {
-    await ensureRoom();
-    return connections.single({ applicationName: "treadle-recorder", synchronousCommit: "off" });
-  }, log);
+  const recorder = new ExecutionRecorder(
+    () => connections.single({ applicationName: "treadle-recorder", synchronousCommit: "off" }),
+    ensureRoom,
+    log,
+  );
   const retention = new Retention(database, settings, log);
   let closed: Promise<void> | null = null;
   const close = async (): Promise<void> => {
@@ -97,13 +98,8 @@ async function prepareDatabase(connections: Connections): Promise<{ version: str
 }
 
 function serverAddress(databaseUrl: string): DatabaseAddress {
-  let protocol: string;
-  try {
-    protocol = new URL(databaseUrl).protocol;
-  } catch {
-    protocol = "";
-  }
-  if (protocol !== "postgres:" && protocol !== "postgresql:" && protocol !== "socket:") {
+  // Not every address that pg takes is a URL to WHATWG: one without a host, for a socket, is not.
+  if (!/^postgres(ql)?:\/\/./.test(databaseUrl)) {
     throw new TreadleError(
       "INVALID_SETTING",
       "DATABASE_URL is not an address of the form postgres://user:password@host:5432/database.",

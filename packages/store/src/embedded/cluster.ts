@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { chmod, chown, lchown, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import path from "node:path";
+import type { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { TreadleError } from "@treadle/errors";
 import { type Account, initdbAccount } from "./account.ts";
@@ -10,8 +11,10 @@ import type { PostgresPrograms } from "./engine.ts";
 export const DATABASE_USER = "treadle";
 export const DATABASE_NAME = "postgres";
 
-/** The path of a process's working directory, whatever its parents permit: how initdb and postgres get to data below a directory they may not pass. */
-export const WORKING_DIRECTORY = "/proc/self/cwd";
+/** The file descriptor by which initdb and postgres are handed the cluster's directory. */
+export const CLUSTER_DESCRIPTOR = 3;
+/** How they know it: a path that leads to the directory whatever its parents permit, so that they need not be able to pass those. */
+export const CLUSTER_PATH = `/proc/self/fd/${CLUSTER_DESCRIPTOR}`;
 
 /** Major version that made the database in `directory`, or null when there is none yet. */
 export async function clusterMajor(directory: string): Promise<number | null> {
@@ -72,7 +75,7 @@ async function runInitdb(
   const [command = "", ...args] = [
     ...prefix,
     path.join(programs.home, "bin/initdb"),
-    `--pgdata=${WORKING_DIRECTORY}`,
+    `--pgdata=${CLUSTER_PATH}`,
     `--username=${DATABASE_USER}`,
     // Whoever can open the directory of the socket (mode 0700) is this user or root.
     "--auth=trust",
@@ -82,16 +85,18 @@ async function runInitdb(
     "--wal-segsize=4",
     "--no-instructions",
   ];
+  await using directory = await open(stage);
   const child = spawn(command, args, {
-    cwd: stage,
+    // Not the stage: up to version 15 the programs leave their working directory and come back by its path.
+    cwd: "/",
     env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C", TZ: "UTC" },
-    stdio: ["ignore", "ignore", "pipe"],
+    stdio: ["ignore", "ignore", "pipe", directory.fd],
     ...(account ?? {}),
   });
   const exit = Promise.withResolvers<number | null>();
   child.once("error", exit.reject).once("close", exit.resolve);
   // Whatever initdb complains about; awaited together so that neither can reject unseen.
-  const [code, output] = await Promise.all([exit.promise, text(child.stderr)]).catch((error: Error) => {
+  const [code, output] = await Promise.all([exit.promise, text(child.stderr as Readable)]).catch((error: Error) => {
     throw new TreadleError("STORAGE_UNAVAILABLE", `initdb could not be started: ${error.message}`, { cause: error });
   });
   if (code !== 0) {

@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { access, constants, readdir, readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { TreadleError } from "@treadle/errors";
 
@@ -24,7 +24,7 @@ export async function findBundledPostgres(): Promise<PostgresPrograms | null> {
   let directory: string;
   try {
     // Resolves to dist/index.js; the package exports nothing else, so its other files are found from there.
-    directory = path.resolve(path.dirname(fileURLToPath(import.meta.resolve(name))), "..");
+    directory = path.resolve(path.dirname(createRequire(import.meta.url).resolve(name)), "..");
     await access(path.join(directory, "native/bin/postgres"), constants.X_OK);
   } catch {
     return null;

@@ -3,7 +3,7 @@ import { open, readFile, rename, rm, stat, statfs } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Account } from "./account.ts";
-import { WORKING_DIRECTORY } from "./cluster.ts";
+import { CLUSTER_PATH } from "./cluster.ts";
 import type { PostgresPrograms } from "./engine.ts";
 
 const MEBIBYTE = 1024 * 1024;
@@ -35,13 +35,14 @@ export async function startPostmaster(
     `max_wal_size=${await walSize(directory)}MB`,
   ];
   await using log = await open(logPath, "a", 0o600);
+  await using cluster = await open(directory);
   const child = spawn(
     path.join(programs.home, "bin/postgres"),
-    ["-D", WORKING_DIRECTORY, ...settings.flatMap((setting) => ["-c", setting])],
+    ["-D", CLUSTER_PATH, ...settings.flatMap((setting) => ["-c", setting])],
     {
-      cwd: directory,
+      cwd: "/",
       env: { LC_ALL: "C", TZ: "UTC" },
-      stdio: ["ignore", log.fd, log.fd],
+      stdio: ["ignore", log.fd, log.fd, cluster.fd],
       detached: true,
       ...(account ?? {}),
     },
@@ -52,7 +53,7 @@ export async function startPostmaster(
 }
 
 const SETTINGS = [
-  // Reached through a socket in the cluster's own directory (0700), which is also the server's working directory; never over a network.
+  // Reached through a socket in the cluster's own directory (0700), which becomes the server's working directory; never over a network.
   "listen_addresses=",
   "unix_socket_directories=.",
   "unix_socket_permissions=0700",
