@@ -1,5 +1,9 @@
 export { createBubblewrapDriver, type DriverOptions } from "./bubblewrap/bubblewrap-driver.ts";
+export { examineMachine } from "./bubblewrap/examine.ts";
+export { createSandboxDriver } from "./create-sandbox-driver.ts";
+export { egressRelayPath } from "./egress/relay-path.ts";
 export type {
+  EgressCounts,
   EgressPolicy,
   Finding,
   Mount,
@@ -10,3 +14,4 @@ export type {
   SandboxLimits,
   SandboxSpec,
 } from "./sandbox.ts";
+export { createUnconfinedDriver } from "./unconfined/unconfined-driver.ts";

@@ -1,6 +1,9 @@
 import type { Duplex, Readable } from "node:stream";
 
-/** A host path made visible inside a sandbox. */
+/**
+ * A host path made visible inside a sandbox. Targets in `/usr`, `/etc`, `/proc`, `/dev` and `/sys` belong to the root. A
+ * read-write source belongs to the sandbox's user while it lives; afterwards everything in it is given back.
+ */
 export interface Mount {
   /** Absolute host path of a file or directory. */
   readonly source: string;
@@ -39,6 +42,13 @@ export interface EgressPolicy {
   readonly trusted: readonly string[];
 }
 
+/** What a sandbox's egress proxy has done since the sandbox started. */
+export interface EgressCounts {
+  readonly allowed: number;
+  /** Refused by the policy or because of the address. */
+  readonly denied: number;
+}
+
 /** One process to run in a box. */
 export interface SandboxSpec {
   /** Program and arguments, paths inside the sandbox. */
@@ -55,6 +65,7 @@ export interface SandboxSpec {
 
 /** Why a sandbox is gone. */
 export interface SandboxExit {
+  /** A program that exits with 128 plus the number of a signal looks as if it died of that signal. */
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
   /** `killed`: by `kill()`; `out_of_memory`: the kernel or the watchdog enforced `memoryBytes`; `exited`: by itself or by a signal from inside. */
@@ -68,15 +79,20 @@ export interface Sandbox extends AsyncDisposable {
   readonly pid: number;
   /** The host's end of file descriptor 3 of the process inside. */
   readonly channel: Duplex;
+  /** Read both, or `resume()` them: a full pipe stops the program, and an unread one stays open after its end. */
   readonly stdout: Readable;
   readonly stderr: Readable;
   /** Host path of the directory that is visible inside, read-only, as /run/treadle: sockets and late files go here. */
   readonly runDirectory: string;
+  /** The path by which the program finds `target`, a path inside: the same, except with the driver `none`. */
+  pathInside(target: string): string;
   /** Resolves (never rejects) when no process of the sandbox is left and what it used on the host is cleaned up. */
   readonly exited: Promise<SandboxExit>;
   /** Changes memory, processes and cpus of the running sandbox. */
   setLimits(limits: Pick<SandboxLimits, "memoryBytes" | "processes" | "cpus">): void;
+  /** Opens, changes or closes (null) the way out. Connections made under the policy before are cut. */
   setEgress(policy: EgressPolicy | null): Promise<void>;
+  egressCounts(): EgressCounts;
   /** Memory in use now, bytes. */
   memoryBytes(): number;
   /** Kills everything inside; resolves like `exited`. */

@@ -15,6 +15,11 @@ export const USER_MODE_ID = 1000;
 
 export const SECCOMP_FD = 9;
 export const OPTIONS_FD = 4;
+/** Where bubblewrap tells the host's id of the sandbox's pid 1, when asked. */
+export const INFO_FD = 5;
+
+/** Where `prlimit` lies inside; it bounds processes where no control group does (user mode). */
+export const PRLIMIT_TARGET = "/usr/lib/treadle/prlimit";
 
 /**
  * Variables that change what a dynamic loader or a C library does before `main`: glibc ignores them in setuid programs
@@ -33,6 +38,8 @@ export interface Layout {
   readonly accounts: { readonly passwd: string; readonly group: string };
   /** User id inside. */
   readonly userId: number;
+  /** Limit of processes set by a program inside: only there, in the user namespace, it counts the sandbox alone. Null: not needed. */
+  readonly innerProcesses: number | null;
 }
 
 function temporaryDirectory(bubblewrap: Bubblewrap, path: string, bytes: number): string[] {
@@ -112,7 +119,12 @@ function splitEnvironment(mode: Mode, all: Readonly<Record<string, string>>) {
 /** The command bubblewrap starts: in root mode it first becomes the sandbox's user and gives up every capability for good. */
 export function innerCommand(layout: Layout): string[] {
   const { mode, spec, userId } = layout;
-  if (mode === "user") return [...spec.command];
+  if (mode === "user") {
+    return [
+      ...(layout.innerProcesses === null ? [] : [PRLIMIT_TARGET, `--nproc=${layout.innerProcesses}`, "--"]),
+      ...spec.command,
+    ];
+  }
   const { late } = splitEnvironment(mode, spec.environment);
   const id = String(userId);
   return [

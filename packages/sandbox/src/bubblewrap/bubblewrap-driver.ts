@@ -1,18 +1,33 @@
 import { mkdirSync } from "node:fs";
-import { rename, writeFile } from "node:fs/promises";
+import { rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { TreadleError } from "@treadle/errors";
-import type { ControlGroups } from "../cgroup/control-group.ts";
+import { type ControlGroup, type ControlGroups, SUPERVISING_PROCESSES } from "../cgroup/control-group.ts";
+import { NoControlGroup } from "../cgroup/no-control-group.ts";
 import { openControlGroups } from "../cgroup/open-control-groups.ts";
-import { RootImages } from "../root/root-image.ts";
+import { Egress } from "../egress/egress.ts";
+import { type RootImage, RootImages } from "../root/root-image.ts";
 import type { Finding, Sandbox, SandboxDriver, SandboxSpec } from "../sandbox.ts";
 import { checkMounts, checkSpec } from "../sandbox-spec.ts";
 import { seccompFilter } from "../seccomp/filter.ts";
 import { StateDirectory } from "../state-directory.ts";
-import { bubblewrapOptions, ENV_TARGET, innerCommand, type Mode, SETPRIV_TARGET, USER_MODE_ID } from "./arguments.ts";
+import { Watchdog } from "../watchdog/watchdog.ts";
+import {
+  bubblewrapOptions,
+  ENV_TARGET,
+  innerCommand,
+  type Layout,
+  type Mode,
+  PRLIMIT_TARGET,
+  SETPRIV_TARGET,
+  USER_MODE_ID,
+} from "./arguments.ts";
 import { BubblewrapSandbox } from "./bubblewrap-sandbox.ts";
-import { launch } from "./launch.ts";
+import { examineMachine } from "./examine.ts";
+import { Launcher } from "./launch.ts";
+import { giveTo } from "./lent-directories.ts";
 import { type Bubblewrap, findBubblewrap, findProgram, openFilesCeiling } from "./machine.ts";
+import { trial } from "./trial.ts";
 import { UserIds } from "./user-ids.ts";
 
 /** What a driver is given. */
@@ -29,7 +44,9 @@ interface Ground {
   readonly bubblewrap: Bubblewrap;
   readonly state: StateDirectory;
   readonly images: RootImages;
-  readonly groups: ControlGroups;
+  /** Null where this user may make no control groups. */
+  readonly groups: ControlGroups | null;
+  readonly launcher: Launcher;
   readonly seccompFile: string;
   readonly openFiles: number;
   readonly warn: DriverOptions["warn"];
@@ -39,12 +56,16 @@ class BubblewrapDriver implements SandboxDriver {
   readonly name = "bubblewrap";
   readonly #ground: Ground;
   readonly #userIds: UserIds;
+  readonly #watchdog: Watchdog | null;
+  readonly #countsProcesses: boolean;
   readonly #live = new Set<Sandbox>();
   #closed = false;
 
   constructor(ground: Ground) {
     this.#ground = ground;
     this.#userIds = new UserIds(ground.state.name);
+    this.#watchdog = ground.groups?.controls.memory ? null : new Watchdog();
+    this.#countsProcesses = ground.groups?.controls.processes ?? false;
   }
 
   async spawn(spec: SandboxSpec): Promise<Sandbox> {
@@ -65,51 +86,74 @@ class BubblewrapDriver implements SandboxDriver {
     }
   }
 
-  async #start(
-    spec: SandboxSpec,
-    userId: number,
-    image: Awaited<ReturnType<RootImages["prepare"]>>,
-    accounts: { passwd: string; group: string },
-  ): Promise<Sandbox> {
-    const { state, groups, mode, bubblewrap, seccompFile, warn } = this.#ground;
+  async #start(spec: SandboxSpec, userId: number, image: RootImage, accounts: Layout["accounts"]): Promise<Sandbox> {
+    const { state, groups, mode, bubblewrap, warn } = this.#ground;
     const id = state.newId();
     const runDirectory = state.runDirectory(id);
-    const layout = { mode, bubblewrap, image, spec, runDirectory, accounts, userId };
-    mkdirSync(runDirectory, { mode: 0o755 });
-    const group = groups.create(id, spec.limits);
-    const launched = await launch({
-      bubblewrap: bubblewrap.path,
-      options: bubblewrapOptions(layout),
-      command: innerCommand(layout),
-      joinFiles: group.joinFiles,
-      openFiles: Math.min(spec.limits.openFiles, this.#ground.openFiles),
-      processes: null,
-      seccompFile,
-    });
-    const sandbox = new BubblewrapSandbox({
-      id,
-      launched,
-      group,
-      runDirectory,
-      warn,
-      release: async () => {
-        this.#userIds.release(userId);
-      },
-    });
-    this.#live.add(sandbox);
-    void sandbox.exited.then(() => this.#live.delete(sandbox));
-    return sandbox;
+    const egress = new Egress(runDirectory);
+    const processes = this.#countsProcesses ? null : spec.limits.processes + SUPERVISING_PROCESSES;
+    const innerProcesses = mode === "user" ? processes : null;
+    const layout: Layout = { mode, bubblewrap, image, spec, runDirectory, accounts, userId, innerProcesses };
+    let group: ControlGroup | null = null;
+    try {
+      mkdirSync(runDirectory, { mode: 0o755 });
+      if (mode === "root") await giveTo(userId, userId, spec.mounts);
+      if (spec.egress) await egress.set(spec.egress);
+      group = groups?.create(id, spec.limits) ?? new NoControlGroup();
+      const launched = await this.#ground.launcher.start({
+        bubblewrap: bubblewrap.path,
+        options: bubblewrapOptions(layout),
+        command: innerCommand(layout),
+        joinFiles: group.joinFiles,
+        openFiles: Math.min(spec.limits.openFiles, this.#ground.openFiles),
+        processes: mode === "root" ? processes : null,
+        seccompFile: this.#ground.seccompFile,
+        wantsInit: this.#watchdog !== null,
+      });
+      if (group instanceof NoControlGroup) group.attach(launched.init);
+      const release = () => this.#release(spec, userId);
+      const { limits } = spec;
+      const sandbox = new BubblewrapSandbox({
+        ...{ id, launched, limits, group, egress, runDirectory, release, warn },
+        watchdog: this.#watchdog,
+      });
+      this.#live.add(sandbox);
+      void sandbox.exited.then(() => this.#live.delete(sandbox));
+      return sandbox;
+    } catch (error) {
+      await Promise.allSettled([group?.remove(), egress.set(null)]);
+      await rm(runDirectory, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  async #release(spec: SandboxSpec, userId: number): Promise<void> {
+    if (this.#ground.mode === "user") return;
+    try {
+      await giveTo(process.geteuid?.() ?? 0, process.getegid?.() ?? 0, spec.mounts);
+    } finally {
+      this.#userIds.release(userId);
+    }
   }
 
   async examine(): Promise<Finding[]> {
-    return [];
+    const findings = await examineMachine();
+    const started = performance.now();
+    const failure = await trial(this);
+    const milliseconds = Math.round(performance.now() - started);
+    findings.push(
+      failure === null
+        ? { name: "trial sandbox", status: "ok", message: `A sandbox was started and left in ${milliseconds} ms.` }
+        : { name: "trial sandbox", status: "missing", message: `A sandbox could not be started: ${failure}` },
+    );
+    return findings;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     await Promise.all([...this.#live].map((sandbox) => sandbox.kill()));
-    this.#ground.groups.close();
+    this.#ground.groups?.close();
     await this.#ground.state.close();
   }
 }
@@ -123,47 +167,80 @@ async function writeSeccompFile(state: StateDirectory): Promise<string> {
   return path;
 }
 
-async function requireProgram(name: string, debianPackage: string): Promise<string> {
-  const path = await findProgram(name);
-  if (path === null) {
+async function requireProgram(name: string, debianPackage: string, target: string) {
+  const source = await findProgram(name);
+  if (source === null) {
     throw new TreadleError("SANDBOX_UNAVAILABLE", `${name} is not installed; \`apt-get install -y ${debianPackage}\` gets it.`);
   }
-  return path;
+  return { source, target };
+}
+
+/** Programs that the sandbox itself needs inside. */
+function ownPrograms(mode: Mode, groups: ControlGroups | null) {
+  if (mode === "root") {
+    return Promise.all([requireProgram("setpriv", "util-linux", SETPRIV_TARGET), requireProgram("env", "coreutils", ENV_TARGET)]);
+  }
+  return groups?.controls.processes ? [] : Promise.all([requireProgram("prlimit", "util-linux", PRLIMIT_TARGET)]);
+}
+
+function warnOfWeakness(groups: ControlGroups | null, bubblewrap: Bubblewrap, warn: DriverOptions["warn"]): void {
+  const { memory = false, processes = false, cpu = false } = groups?.controls ?? {};
+  if (!memory || !processes) {
+    warn(
+      "Sandboxes are bounded by rlimits and a memory watchdog instead of control groups: memory can overshoot for a tenth of a second, CPU is not bounded. `treadle doctor` says how to change that.",
+      { memory, processes, cpu },
+    );
+  } else if (!cpu) {
+    warn("Control groups here do not bound CPU: `cpus` limits have no effect. `treadle doctor` says how to change that.");
+  }
+  if (!bubblewrap.sizedTmpfs) {
+    warn(`bubblewrap ${bubblewrap.version} cannot bound the scratch directory by itself; it is bounded by the memory limit.`);
+  }
 }
 
 /**
  * The default driver: Linux namespaces made by bubblewrap, control groups, a seccomp filter, no capabilities. On creation it
- * removes what an earlier life with the same `stateDirectory` left: processes, control groups, run directories, drafts of
- * root images. Throws SANDBOX_UNAVAILABLE when this machine cannot build sandboxes, DATA_DIRECTORY_LOCKED while another
- * driver uses the directory.
+ * removes what an earlier life with the same `stateDirectory` left (processes, control groups, run directories, drafts of
+ * root images) and starts one trial sandbox. Throws SANDBOX_UNAVAILABLE when this machine cannot build sandboxes,
+ * DATA_DIRECTORY_LOCKED while another driver uses the directory.
  */
 export async function createBubblewrapDriver(options: DriverOptions): Promise<SandboxDriver> {
+  const { warn } = options;
   const bubblewrap = await findBubblewrap();
   if (!bubblewrap) {
     throw new TreadleError("SANDBOX_UNAVAILABLE", "bubblewrap is not installed; `apt-get install -y bubblewrap` gets it.");
   }
   const mode: Mode = process.geteuid?.() === 0 ? "root" : "user";
-  const copied =
-    mode === "root"
-      ? [
-          { source: await requireProgram("setpriv", "util-linux"), target: SETPRIV_TARGET },
-          { source: await requireProgram("env", "coreutils"), target: ENV_TARGET },
-        ]
-      : [];
+  const launcher = await Launcher.create();
   const state = await StateDirectory.open(options.stateDirectory);
-  const groups = openControlGroups(state.name);
-  if (!groups) throw new TreadleError("SANDBOX_UNAVAILABLE", "No control groups.");
-  await groups.sweep();
-  const images = new RootImages(join(state.path, "roots"), copied);
-  await images.sweep();
-  return new BubblewrapDriver({
-    mode,
-    bubblewrap,
-    state,
-    images,
-    groups,
-    seccompFile: await writeSeccompFile(state),
-    openFiles: await openFilesCeiling(),
-    warn: options.warn,
-  });
+  let groups: ControlGroups | null = null;
+  try {
+    groups = openControlGroups(state.name);
+    const swept = await groups?.sweep();
+    if (swept) warn(`${swept} sandboxes of an earlier run were still there; they have been removed.`);
+    if (!bubblewrap.sizedTmpfs && !groups?.controls.memory) {
+      throw new TreadleError(
+        "SANDBOX_UNAVAILABLE",
+        `Nothing would bound the scratch directory: bubblewrap ${bubblewrap.version} is older than 0.7 and control groups are not available.`,
+      );
+    }
+    const images = new RootImages(join(state.path, "roots"), await ownPrograms(mode, groups));
+    await images.sweep();
+    const [seccompFile, openFiles] = await Promise.all([writeSeccompFile(state), openFilesCeiling()]);
+    const driver = new BubblewrapDriver({ mode, bubblewrap, state, images, groups, launcher, seccompFile, openFiles, warn });
+    const failure = await trial(driver);
+    if (failure !== null) {
+      const remedy = (await examineMachine()).find(({ status }) => status === "missing")?.remedy;
+      throw new TreadleError(
+        "SANDBOX_UNAVAILABLE",
+        `A trial sandbox could not be started: ${failure}${remedy === undefined ? "" : ` Remedy: ${remedy}`}`,
+      );
+    }
+    warnOfWeakness(groups, bubblewrap, warn);
+    return driver;
+  } catch (error) {
+    groups?.close();
+    await state.close();
+    throw error;
+  }
 }

@@ -1,16 +1,22 @@
 import { rm } from "node:fs/promises";
 import type { Duplex, Readable } from "node:stream";
 import type { ControlGroup, GroupLimits } from "../cgroup/control-group.ts";
+import type { Egress } from "../egress/egress.ts";
 import { readExitStatus } from "../exit-status.ts";
-import type { EgressPolicy, Sandbox, SandboxExit } from "../sandbox.ts";
+import type { EgressCounts, EgressPolicy, Sandbox, SandboxExit } from "../sandbox.ts";
+import type { Watchdog, Watched } from "../watchdog/watchdog.ts";
 import type { Launched } from "./launch.ts";
 
 export interface Parts {
   readonly id: string;
   readonly launched: Launched;
+  readonly limits: GroupLimits;
   readonly group: ControlGroup;
+  /** Null where the kernel enforces the limits. */
+  readonly watchdog: Watchdog | null;
+  readonly egress: Egress;
   readonly runDirectory: string;
-  /** Called when no process is left and the group is gone; the sandbox's user id may be used again afterwards. */
+  /** Called when no process is left and the group is gone. */
   readonly release: () => Promise<void>;
   readonly warn: (message: string, fields?: object) => void;
 }
@@ -25,6 +31,7 @@ export class BubblewrapSandbox implements Sandbox {
   readonly runDirectory: string;
   readonly exited: Promise<SandboxExit>;
   readonly #parts: Parts;
+  readonly #watched: Watched | null;
   #killed = false;
   #outOfMemory = false;
   #gone = false;
@@ -34,27 +41,52 @@ export class BubblewrapSandbox implements Sandbox {
     this.id = parts.id;
     this.runDirectory = parts.runDirectory;
     ({ pid: this.pid, channel: this.channel, stdout: this.stdout, stderr: this.stderr } = parts.launched);
+    this.#watched = parts.watchdog && this.#watch(parts.watchdog);
     this.exited = new Promise((resolve) => {
       parts.launched.child.once("exit", (code, signal) => resolve(this.#finish(code, signal)));
     });
   }
 
-  setLimits(limits: GroupLimits): void {
-    if (!this.#gone) this.#parts.group.setLimits(limits);
+  #watch(watchdog: Watchdog): Watched {
+    const { launched, limits } = this.#parts;
+    let init: number | null = null;
+    void launched.init.then((pid) => {
+      init = pid;
+    });
+    return watchdog.watch(
+      () => init,
+      limits,
+      () => launched.child.kill("SIGKILL"),
+    );
   }
 
-  async setEgress(_policy: EgressPolicy | null): Promise<void> {
-    throw new Error("Egress is not built yet.");
+  pathInside(target: string): string {
+    return target;
+  }
+
+  setLimits(limits: GroupLimits): void {
+    if (this.#gone) return;
+    this.#parts.group.setLimits(limits);
+    this.#watched?.setLimits(limits);
+  }
+
+  async setEgress(policy: EgressPolicy | null): Promise<void> {
+    if (!this.#gone) await this.#parts.egress.set(policy);
+  }
+
+  egressCounts(): EgressCounts {
+    return this.#parts.egress.counts();
   }
 
   memoryBytes(): number {
-    return this.#gone ? 0 : this.#parts.group.memoryBytes();
+    if (this.#gone) return 0;
+    return this.#parts.group.memoryBytes() || (this.#watched?.memoryBytes() ?? 0);
   }
 
   kill(): Promise<SandboxExit> {
     if (!this.#killed && !this.#gone) {
       // Memory may have run out before the caller knew: the cause is what happened first.
-      this.#outOfMemory = this.#parts.group.outOfMemoryKills() > 0;
+      this.#outOfMemory = this.#ranOutOfMemory();
       this.#killed = true;
       // Takes everything inside along: it is the parent of the sandbox's pid 1, which asked to die with it.
       this.#parts.launched.child.kill("SIGKILL");
@@ -66,15 +98,19 @@ export class BubblewrapSandbox implements Sandbox {
     await this.kill();
   }
 
+  #ranOutOfMemory(): boolean {
+    return this.#watched?.outOfMemory === true || this.#parts.group.outOfMemoryKills() > 0;
+  }
+
   async #finish(code: number | null, signal: NodeJS.Signals | null): Promise<SandboxExit> {
-    const { group, runDirectory, release, warn, id } = this.#parts;
+    const { group, egress, runDirectory, release, warn, id } = this.#parts;
     const status = readExitStatus(code, signal);
-    if (!this.#killed && status.code !== 0) this.#outOfMemory = group.outOfMemoryKills() > 0;
+    if (!this.#killed && status.code !== 0) this.#outOfMemory = this.#ranOutOfMemory();
     this.#gone = true;
+    this.#watched?.stop();
     try {
-      await group.remove();
-      await rm(runDirectory, { recursive: true, force: true });
-      await release();
+      await Promise.all([group.remove(), egress.set(null)]);
+      await Promise.all([rm(runDirectory, { recursive: true, force: true }), release()]);
     } catch (error) {
       warn("A sandbox could not be cleaned up completely; the next start tries again.", { sandbox: id, error });
     }
