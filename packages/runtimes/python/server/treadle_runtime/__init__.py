@@ -5,4 +5,10 @@ no os, json, re, threading, asyncio, inspect or traceback. User code shares the 
 builtins and the system is bound at import, so that code which replaces them does not break the channel.
 """
 
+import builtins
+
 FOLDER = __file__[: __file__.rindex("/") + 1]
+
+# The builtins as they were before user code could change them. Each module takes this as its own `__builtins__`, where
+# Python looks up the names of its functions.
+PRISTINE = dict(vars(builtins))

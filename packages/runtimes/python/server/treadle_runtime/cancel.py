@@ -1,5 +1,7 @@
 """CANCEL: ends the code of an execution the host has given up on, as far as Python allows."""
 
+from . import PRISTINE as __builtins__  # noqa: A004
+
 from _thread import allocate_lock
 
 from .execution import open_executions

@@ -1,5 +1,7 @@
 """Frames on file descriptor 3 (CHANNEL.md): collected in `out`, written once per turn by whichever thread gets to it."""
 
+from . import PRISTINE as __builtins__  # noqa: A004
+
 from _struct import Struct
 from _thread import allocate_lock, get_ident
 from posix import _exit, write

@@ -1,5 +1,7 @@
 """What a handler gets: `context.req`, `context.res`, `context.log`, `context.error`, with the names Open Runtimes v5 has in Python."""
 
+from . import PRISTINE as __builtins__  # noqa: A004
+
 import posix
 
 from . import json_text

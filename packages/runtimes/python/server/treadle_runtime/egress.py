@@ -1,6 +1,8 @@
 """The way out: a TCP listener on the sandbox's loopback in front of the host's proxy socket, and the variables that lead
 HTTP clients to it. The host's proxy decides what may be reached; nothing here does."""
 
+from . import PRISTINE as __builtins__  # noqa: A004
+
 import posix
 from _socket import AF_INET, AF_UNIX, SHUT_WR, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
 from _thread import allocate_lock, start_new_thread

@@ -1,5 +1,7 @@
 """The asyncio loop for functions that await more than their siblings: one, on a thread of its own, made at first need."""
 
+from . import PRISTINE as __builtins__  # noqa: A004
+
 import asyncio
 from _contextvars import Context
 from _thread import allocate_lock, get_ident, start_new_thread

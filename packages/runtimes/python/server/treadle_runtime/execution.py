@@ -1,5 +1,7 @@
 """An execution: the state of one call, and the log lines tied to it through a context variable."""
 
+from . import PRISTINE as __builtins__  # noqa: A004
+
 from _contextvars import ContextVar
 from _thread import RLock
 from posix import write

@@ -1,6 +1,7 @@
 """RuntimeError objects of CHANNEL.md from exceptions. Loaded when the first thing fails."""
 
-from . import FOLDER, json_text
+from . import PRISTINE as __builtins__  # noqa: A004
+from . import FOLDER
 
 STACK_BYTES = 16 * 1024
 MESSAGE_CHARACTERS = 8 * 1024
@@ -107,6 +108,15 @@ def syntax(error, function, source):
     return result
 
 
-def text_of(error):
-    """JSON bytes of a RuntimeError."""
-    return json_text.encode_ascii(error)
+# Texts of inline functions by file name that linecache does not know yet.
+sources: dict = {}
+
+
+def show_sources():
+    """Makes the lines of inline functions appear in stacks."""
+    if sources:
+        import linecache
+
+        for name, text in sources.items():
+            linecache.cache[name] = (len(text), None, text.splitlines(True), name)
+        sources.clear()

@@ -1,11 +1,13 @@
 """Frames transport: parses what the host sends and answers on the same socket."""
 
+from . import PRISTINE as __builtins__  # noqa: A004
+
 import posix
 import sys
 from _contextvars import Context
 from _thread import get_ident
 
-from . import channel, json_text, streams
+from . import cancel, channel, failures, json_text, streams
 from .channel import CALL, CANCEL, ERROR, LOAD, LOADED, PING, PONG, READY, RESULT, send
 from .execution import Execution, Limits, current, open_executions
 from .scheduler import Scheduler
@@ -47,11 +49,16 @@ def _receive(data):
         end = at + 4 + length
         if end > size:
             break
-        if kind == CALL:
-            start = at + 11 + (data[at + 9] | data[at + 10] << 8)
-            _call(id, data[at + 11 : start], data[start:end])
-        else:
-            _other(kind, id, data[at + 9 : end])
+        try:
+            if kind == CALL:
+                start = at + 11 + (data[at + 9] | data[at + 10] << 8)
+                _call(id, data[at + 11 : start], data[start:end])
+            else:
+                _other(kind, id, data[at + 9 : end])
+        except BaseException as error:
+            # Out of memory or of threads: this call fails, the frames after it are read.
+            if id in open_executions:
+                fail(open_executions[id], error)
         at = end
     if at < size:
         _held.extend(data[at:])
@@ -76,9 +83,7 @@ def _other(kind, id, payload):
     if kind == PING:
         send(PONG, id, b"")
     elif kind == CANCEL:
-        from .cancel import cancel
-
-        cancel(id, Server.scheduler)
+        cancel.cancel(id, Server.scheduler)
     elif kind == LOAD:
         Server.scheduler.add(_load, id, Loading, payload)
 
@@ -110,9 +115,7 @@ def _run(execution, function, body):
         Context().run(_drive, execution, function, body)
     finally:
         if execution.cancelled:
-            from .cancel import settle
-
-            settle(execution)
+            cancel.settle(execution)
 
 
 def _drive(execution, function, body):
@@ -185,10 +188,8 @@ def _refuse_result(execution, result, error):
 def fail(execution, error):
     if execution.closed:
         return
-    from . import failures, inline
-
     try:
-        inline.show_sources()
+        failures.show_sources()
         answer = json_text.encode_ascii(failures.thrown(error, Server.contract.files))
     except BaseException:
         # Out of memory or of stack while describing it: the shortest description there is.

@@ -1,5 +1,7 @@
 """The `handler` contract: one file with `main(context)`, or the older `main(req, res)`, plain or async."""
 
+from . import PRISTINE as __builtins__  # noqa: A004
+
 import posix
 import sys
 

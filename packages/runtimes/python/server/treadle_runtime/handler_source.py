@@ -1,5 +1,7 @@
 """Reads a handler's entry file: its code, the packages it imports, and whether its main awaits anything."""
 
+from . import PRISTINE as __builtins__  # noqa: A004
+
 import _ast
 import posix
 

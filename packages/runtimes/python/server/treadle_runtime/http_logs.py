@@ -1,5 +1,7 @@
 """Where log lines go under the HTTP transport: as in Open Runtimes, two files per log id; without a log folder, stdout."""
 
+from . import PRISTINE as __builtins__  # noqa: A004
+
 import os
 from time import time
 

@@ -1,5 +1,7 @@
 """HTTP/1.1 on a socket: requests read strictly and within bounds, responses written whole. Everything received is hostile."""
 
+from . import PRISTINE as __builtins__  # noqa: A004
+
 import socket
 from time import monotonic
 

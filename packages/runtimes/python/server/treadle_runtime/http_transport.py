@@ -1,5 +1,7 @@
 """HTTP transport: an Open Runtimes v5 server for one handler function."""
 
+from . import PRISTINE as __builtins__  # noqa: A004
+
 from time import monotonic
 
 _started = monotonic()

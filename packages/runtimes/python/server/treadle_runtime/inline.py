@@ -1,8 +1,10 @@
 """The `inline` contract: bodies of functions that share one scope, call each other and keep a `cache`."""
 
+from . import PRISTINE as __builtins__  # noqa: A004
+
 import builtins
 
-from . import json_text
+from . import failures, json_text
 from .inline_source import alias_of, compile_body, usable_names
 from .standard_modules import standard_modules
 
@@ -26,9 +28,7 @@ class InlineFunction:
 
     def start(self, arguments):
         if self.error is not None:
-            from .failures import FunctionFailure
-
-            raise FunctionFailure(self.error)
+            raise failures.FunctionFailure(self.error)
         for name, text in self.defaults:
             if name not in arguments:
                 # A copy of its own for every call.
@@ -46,9 +46,7 @@ class Functions(dict):
     """`functions["any-name"]` in user code."""
 
     def __missing__(self, name):
-        from .failures import FunctionFailure
-
-        raise FunctionFailure({"code": "UNKNOWN_FUNCTION", "message": "There is no function " + repr(name) + " in this workspace."})
+        raise failures.FunctionFailure({"code": "UNKNOWN_FUNCTION", "message": "There is no function " + repr(name) + " in this workspace."})
 
 
 class InlineContract:
@@ -93,16 +91,14 @@ class InlineContract:
         try:
             compiled = compile_body(code, file_name.replace("\0", "?").encode("utf-8", "replace").decode(), variables, siblings)
         except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError) as error:
-            from .failures import syntax
-
-            function.error = self.errors[name] = syntax(error, name, code)
+            function.error = self.errors[name] = failures.syntax(error, name, code)
             self.imports[name] = []
             return None
         self.imports[name] = sorted(compiled.imports - set(standard_modules()))
         function.body = _FunctionType(compiled.code.replace(co_name=name), scope, name)
         function.body.__kwdefaults__ = dict.fromkeys(variables)
         function.needs_loop = compiled.needs_loop
-        _sources[file_name] = code
+        failures.sources[file_name] = code
         return compiled
 
     def find(self, name):
@@ -136,15 +132,3 @@ def _spread_loop(functions, calls):
                 continue
             if compiled.awaits_any or not needing.isdisjoint(compiled.awaits):
                 function.needs_loop = changed = True
-
-
-# Source texts by file name, for the lines in stacks; given to linecache when the first stack is made.
-_sources: dict = {}
-
-
-def show_sources():
-    import linecache
-
-    for name, text in _sources.items():
-        linecache.cache[name] = (len(text), None, text.splitlines(True), name)
-    _sources.clear()

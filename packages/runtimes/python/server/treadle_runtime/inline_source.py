@@ -1,5 +1,7 @@
 """Turns the text of an inline function's body into a code object, and reads off its tree what the rest needs to know."""
 
+from . import PRISTINE as __builtins__  # noqa: A004
+
 import _ast
 import builtins
 import sys
@@ -98,13 +100,15 @@ def _examine(tree, result, siblings, file_name):
             if type(called) is _ast.Name and called.id in siblings:
                 awaits.add(called.id)
                 called.id = alias_of(called.id)
+            elif not own:
+                pass  # whoever runs that function brings the loop
             elif type(called) is _ast.Subscript and type(called.value) is _ast.Name and called.value.id == "functions":
                 awaits_any = True
             else:
                 needs_loop = True
-        elif kind is _ast.AsyncFor or kind is _ast.AsyncWith or (kind is _ast.comprehension and node.is_async):
+        elif own and (kind is _ast.AsyncFor or kind is _ast.AsyncWith or (kind is _ast.comprehension and node.is_async)):
             needs_loop = True
-        elif kind is _ast.Attribute and node.attr in _NEEDS_LOOP:
+        elif own and kind is _ast.Attribute and node.attr in _NEEDS_LOOP:
             needs_loop = True
         elif own and (kind is _ast.Yield or kind is _ast.YieldFrom):
             message = "'yield' outside a function of its own: a function answers once, return a list instead"

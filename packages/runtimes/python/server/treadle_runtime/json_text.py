@@ -1,5 +1,7 @@
 """JSON by the C functions under the json package, which itself imports re, enum and functools (8 ms)."""
 
+from . import PRISTINE as __builtins__  # noqa: A004
+
 from _json import encode_basestring, encode_basestring_ascii, make_encoder, make_scanner
 
 
@@ -19,7 +21,8 @@ class _Rules:
 
 
 def _refuse(value):
-    raise TypeError("a value of type " + type(value).__name__ + " has no JSON form")
+    name = type(value).__name__
+    raise TypeError("a value of type " + name + " has no JSON form" + ("; is an await missing?" if name == "coroutine" else ""))
 
 
 _scan = make_scanner(_Rules)

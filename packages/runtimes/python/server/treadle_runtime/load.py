@@ -1,15 +1,18 @@
 """LOAD: environment, limits and dependencies, then the functions of the contract."""
 
+from . import PRISTINE as __builtins__  # noqa: A004
+
 import posix
 import sys
 
+from .channel import MAXIMUM_FRAME
 from .execution import Limits
 
 
 def load(request):
     """(contract, LoadReport)."""
     limits = request.get("limits") or {}
-    Limits.result_bytes = limits.get("resultBytes", Limits.result_bytes)
+    Limits.result_bytes = min(limits.get("resultBytes", Limits.result_bytes), MAXIMUM_FRAME - 64)
     Limits.log_bytes = limits.get("logBytes", Limits.log_bytes)
     Limits.log_entry_characters = limits.get("logEntryCharacters", Limits.log_entry_characters)
     set_environment(request.get("environment") or {})

@@ -1,5 +1,7 @@
 """From what a handler returned to status, headers and body, by the rules of Open Runtimes v5."""
 
+from . import PRISTINE as __builtins__  # noqa: A004
+
 # Said by the transport about the connection, not by user code about the answer.
 _CONNECTION_HEADERS = frozenset(("connection", "keep-alive", "content-length", "transfer-encoding", "upgrade", "trailer", "te"))
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")

@@ -7,6 +7,8 @@ The former leader finishes its call, sends the result itself and parks. A functi
 the lead away before it begins, so that only the first slow call costs its neighbours a tick.
 """
 
+from . import PRISTINE as __builtins__  # noqa: A004
+
 from _thread import RLock, allocate_lock, start_new_thread
 from _collections import deque
 from posix import _exit, read
@@ -24,6 +26,8 @@ QUIET_TICKS = 20
 MAXIMUM_STUCK = 64
 # How long a thread that lost the lead waits for another job, seconds.
 PARKED_SECONDS = 5
+# Below the size from which malloc maps and unmaps memory for every read.
+READ_BYTES = 64 * 1024
 HOLD_RESULTS_SECONDS = 0.001
 
 
@@ -117,7 +121,7 @@ class Scheduler:
                     continue
                 Turn.gathering = False
                 flush()
-                data = read(CHANNEL, 262144)
+                data = read(CHANNEL, READ_BYTES)
                 if not data:
                     _exit(0)
                 Turn.gathering = True

@@ -1,5 +1,7 @@
 """Names of the standard library's modules: what an import need not be installed for."""
 
+from . import PRISTINE as __builtins__  # noqa: A004
+
 import posix
 import sys
 

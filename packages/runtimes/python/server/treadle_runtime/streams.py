@@ -3,6 +3,8 @@
 What goes around Python (child processes, C libraries) reaches the real descriptors 1 and 2, which the host reads.
 """
 
+from . import PRISTINE as __builtins__  # noqa: A004
+
 import _thread
 import builtins
 import posix

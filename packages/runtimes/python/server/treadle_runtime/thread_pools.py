@@ -1,5 +1,7 @@
 """Ties the work given to a thread pool to the execution that gave it, not to the one that made the pool's threads."""
 
+from . import PRISTINE as __builtins__  # noqa: A004
+
 import sys
 from _contextvars import copy_context
 
