@@ -1,6 +1,11 @@
 import { constants } from "node:os";
 
-const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name as NodeJS.Signals]));
+// Reversed, so that of two names for one number (SIGABRT and SIGIOT) the usual one, which comes first, wins.
+const SIGNAL_NAMES = new Map(
+  Object.entries(constants.signals)
+    .reverse()
+    .map(([name, number]) => [number, name as NodeJS.Signals]),
+);
 
 /**
  * Status of the process inside from that of bubblewrap, which reports death by a signal as 128 + its number, as shells do.
