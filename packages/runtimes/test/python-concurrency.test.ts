@@ -112,6 +112,8 @@ test("CANCEL ends what can be ended and says what still holds a thread", async (
       quick: "return 1",
     },
   });
+  // The event loop is up before anything is timed.
+  await client.result("wait", { seconds: 0 });
   const cancelled = async (name: string, parameters: unknown) => {
     const { id, answer } = client.start(name, Buffer.from(JSON.stringify(parameters)));
     await pause(60);

@@ -28,7 +28,7 @@ def stack_of(error):
     try:
         from traceback import StackSummary, TracebackException
 
-        summary = TracebackException(type(error), error, error.__traceback__, compact=True)
+        summary = TracebackException(type(error), error, error.__traceback__)
         pending, seen = [summary], set()
         while pending:
             one = pending.pop()
@@ -86,11 +86,7 @@ def thrown(error, files):
 def syntax(error, function, source):
     """RuntimeError for code that does not compile; line and column from 1, in characters of the user's text."""
     result = {"code": "SYNTAX_ERROR", "function": function}
-    if isinstance(error, SyntaxError):
-        result["message"] = error.msg or "invalid syntax"
-        result["line"] = error.lineno or 1
-        result["column"] = max(error.offset or 1, 1)
-    elif isinstance(error, UnicodeEncodeError):
+    if isinstance(error, UnicodeEncodeError):
         before = source[: error.start]
         result["message"] = "The code holds a lone surrogate, which is not valid Unicode text."
         result["line"] = before.count("\n") + 1
@@ -100,6 +96,10 @@ def syntax(error, function, source):
         result["message"] = "The code holds a NUL character."
         result["line"] = before.count("\n") + 1
         result["column"] = len(before) - (before.rfind("\n") + 1) + 1
+    elif isinstance(error, SyntaxError):
+        result["message"] = error.msg or "invalid syntax"
+        result["line"] = error.lineno or 1
+        result["column"] = max(error.offset or 1, 1)
     else:
         nested = isinstance(error, (RecursionError, MemoryError))
         result["message"] = "The code is nested too deeply." if nested else message_of(error)
