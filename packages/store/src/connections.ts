@@ -36,8 +36,10 @@ export class Connections {
       idleTimeoutMillis: 30_000,
       onConnect: keepCommitsDurable,
     });
-    // An idle connection that breaks is replaced by the pool; without a listener it would end the process.
+    // Without listeners a connection that breaks would end the process: the pool's speaks for idle ones, the client's own for those in use,
+    // whose query fails with the same error.
     pool.on("error", (error) => log("warn", "An idle database connection was lost.", { reason: error.message }));
+    pool.on("connect", (client) => client.on("error", () => {}));
     this.#pool = pool;
     this.database = new Kysely<Schema>({
       dialect: new PostgresDialect({

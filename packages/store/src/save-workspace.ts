@@ -181,17 +181,23 @@ async function storeFunctions(
       })),
     )
     .execute();
+  const crowded = builds.filter((item) => version(item) > versionsKept).map((item) => item.function.name);
+  if (crowded.length > 0) await removeOldVersions(transaction, workspaceId, crowded, versionsKept);
+}
+
+async function removeOldVersions(
+  transaction: Transaction<Schema>,
+  workspaceId: number,
+  names: string[],
+  versionsKept: number,
+): Promise<void> {
   await transaction
     .deleteFrom("deployments as d")
     .using("functions as f")
     .whereRef("f.workspace_id", "=", "d.workspace_id")
     .whereRef("f.name", "=", "d.function_name")
     .where("d.workspace_id", "=", workspaceId)
-    .where(
-      "d.function_name",
-      "in",
-      builds.map((item) => item.function.name),
-    )
+    .where("d.function_name", "in", names)
     .where(sql<boolean>`d.version <= f.last_version - ${sql.lit(versionsKept)} AND d.version <> f.active_version`)
     .execute();
 }

@@ -104,7 +104,8 @@ export function createWorkspaceStore(database: Kysely<Schema>, options: Workspac
     },
 
     remove: async (name) => {
-      await options.flushExecutions();
+      // On a full disk nothing can be written, but removing must go on working: it is what makes room.
+      await options.flushExecutions().catch(() => {});
       return guarded(() =>
         database.transaction().execute(async (transaction) => {
           const removed = await transaction.deleteFrom("workspaces").where("name", "=", name).executeTakeFirst();

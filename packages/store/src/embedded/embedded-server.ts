@@ -11,14 +11,7 @@ import { type Account, DATABASE_ACCOUNT, isRoot } from "./account.ts";
 import { clusterMajor, clusterOwner, createCluster, DATABASE_NAME, DATABASE_USER, removeUnfinishedClusters } from "./cluster.ts";
 import { choosePostgres, type PostgresPrograms } from "./engine.ts";
 import { placePrograms } from "./place-programs.ts";
-import {
-  lastLogLines,
-  postmasterPid,
-  removeStalePidFile,
-  servesDirectory,
-  startPostmaster,
-  stopPostmaster,
-} from "./postmaster.ts";
+import { disarmLockFiles, lastLogLines, postmasterPid, servesDirectory, startPostmaster, stopPostmaster } from "./postmaster.ts";
 
 /** Advisory lock whose holder is the one Treadle of this data directory. The server releases it when that process's connection breaks. */
 const DIRECTORY_LOCK = 7_238_144_003;
@@ -98,6 +91,8 @@ export class EmbeddedServer implements DatabaseAddress {
 
   /** Resolves while the server is there and the lock is ours; waits a while for a restart, then rejects with STORAGE_UNAVAILABLE. */
   async ready(): Promise<void> {
+    // Nearly always; the timer below would cost more than the query.
+    if (this.#lock !== null && !this.#closing) return;
     const abort = new AbortController();
     const late = delay(READY_PATIENCE_MS, undefined, { signal: abort.signal }).then(
       () => {
@@ -202,7 +197,7 @@ export class EmbeddedServer implements DatabaseAddress {
         }
         const pid = await postmasterPid(this.#cluster);
         if (pid === null || !(await servesDirectory(pid, this.#cluster))) {
-          await removeStalePidFile(this.#cluster);
+          await disarmLockFiles(this.#cluster);
           if (this.#child !== null) await delay(BACKOFF_MS.first * 2 ** failures++);
           this.#child = await startPostmaster(this.#cluster, this.programs, this.#account);
           pause = 5;

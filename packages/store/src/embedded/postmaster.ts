@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { open, readFile, rename, rm, stat, statfs } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { chown, open, readFile, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Account } from "./account.ts";
@@ -11,7 +12,12 @@ const LOG_LIMIT_BYTES = 8 * MEBIBYTE;
 const FAST_SHUTDOWN_MS = 15_000;
 const IMMEDIATE_SHUTDOWN_MS = 5_000;
 
-/** File names beside the cluster directory. */
+const PID_FILE = "postmaster.pid";
+const SOCKET_LOCK_FILE = ".s.PGSQL.5432.lock";
+/** A process number that Linux never gives (its highest is 4194304). */
+const NO_PID = 2_147_483_646;
+
+/** The server's own log, beside the cluster directory. */
 export const LOG_FILE = "postgres.log";
 
 /**
@@ -90,9 +96,12 @@ async function walSize(directory: string): Promise<number> {
 }
 
 /** What the file that a server keeps while it runs says of its process: null when there is none. */
-export async function postmasterPid(directory: string): Promise<number | null> {
-  const content = await readFile(path.join(directory, "postmaster.pid"), "utf8").catch(() => "");
-  const pid = Number.parseInt(content, 10);
+export function postmasterPid(directory: string): Promise<number | null> {
+  return pidIn(path.join(directory, PID_FILE));
+}
+
+async function pidIn(file: string): Promise<number | null> {
+  const pid = Number.parseInt(await readFile(file, "utf8").catch(() => ""), 10);
   return Number.isSafeInteger(pid) && pid > 1 ? pid : null;
 }
 
@@ -114,13 +123,28 @@ export async function servesDirectory(pid: number, directory: string): Promise<b
 }
 
 /**
- * Removes the pid file of a server that is gone and whose number now belongs to another process: Postgres itself would take that for a running
- * server when both have the same user.
+ * Lets a server start although the lock files of one that is gone name a number that is in use: by another process that got it, or by the
+ * dead server itself as long as its parent has not collected it. Postgres takes either for a running server. The pid file is kept, with a
+ * number that is nobody's, because it also names the shared memory by which Postgres recognises sessions that outlived their server.
  */
-export async function removeStalePidFile(directory: string): Promise<void> {
-  const pid = await postmasterPid(directory);
-  if (pid === null || !(await isAlive(pid)) || (await servesDirectory(pid, directory))) return;
-  await rm(path.join(directory, "postmaster.pid"), { force: true });
+export async function disarmLockFiles(directory: string): Promise<void> {
+  const pidFile = path.join(directory, PID_FILE);
+  if (await namesStranger(pidFile, directory)) {
+    const content = await readFile(pidFile, "utf8");
+    const { uid, gid } = await stat(pidFile);
+    const replacement = `${pidFile}.new`;
+    await writeFile(replacement, content.replace(/^\d+/, `${NO_PID}`), { mode: 0o600 });
+    await chown(replacement, uid, gid);
+    await rename(replacement, pidFile);
+  }
+  const socketLock = path.join(directory, SOCKET_LOCK_FILE);
+  if (await namesStranger(socketLock, directory)) await rm(socketLock, { force: true });
+}
+
+/** True when the file begins with the number of something that exists and is not the server of this directory. */
+async function namesStranger(file: string, directory: string): Promise<boolean> {
+  const pid = await pidIn(file);
+  return pid !== null && existsSync(`/proc/${pid}`) && !(await servesDirectory(pid, directory));
 }
 
 /** Ends the server: a fast shutdown, and if that takes too long an immediate one (the next start then recovers). Resolves when it is gone. */
