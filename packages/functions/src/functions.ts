@@ -34,7 +34,7 @@ export class Functions implements AsyncDisposable {
   readonly #roster: Roster;
   readonly #prewarmed: Prewarmed;
   readonly #idleTimer: NodeJS.Timeout;
-  readonly #running = new Set<Execution>();
+  #inFlight = 0;
   #draining = false;
   #onDrained: (() => void) | null = null;
 
@@ -89,12 +89,18 @@ export class Functions implements AsyncDisposable {
    */
   async run(workspace: string, name: string, input: Record<string, unknown>): Promise<Execution> {
     const loaded = this.#workspaces.inMemory(workspace) ?? (await this.#workspaces.get(workspace));
-    const target = this.#target(loaded, workspace, name);
-    if (target.contract !== "inline") {
-      throw new TreadleError("BAD_REQUEST", `${name} is a handler function: it is called with a request, not with parameters.`);
-    }
-    target.check.check(input);
-    return this.#execute(target, { kind: "inline", argumentsText: JSON.stringify(input) });
+    return new Promise((resolve) => this.#runInline(loaded, name, input, resolve));
+  }
+
+  /**
+   * `run` for the hot path: without a promise, and only when the workspace is in memory; otherwise returns false and does
+   * nothing. Throws what `run` rejects with.
+   */
+  runIfLoaded(workspace: string, name: string, input: Record<string, unknown>, onEnd: (execution: Execution) => void): boolean {
+    const loaded = this.#workspaces.inMemory(workspace);
+    if (loaded === undefined) return false;
+    this.#runInline(loaded, name, input, onEnd);
+    return true;
   }
 
   /**
@@ -112,7 +118,7 @@ export class Functions implements AsyncDisposable {
     },
   ): Promise<Execution> {
     const loaded = this.#workspaces.inMemory(workspace) ?? (await this.#workspaces.get(workspace));
-    const target = this.#target(loaded, workspace, name);
+    const target = this.#target(loaded, name);
     if (target.contract !== "handler") {
       throw new TreadleError("BAD_REQUEST", `${name} is an inline function: it is called with parameters, not with a request.`);
     }
@@ -123,7 +129,8 @@ export class Functions implements AsyncDisposable {
       timeoutSeconds: Math.ceil(target.timeoutMs / 1000),
       logging: true,
     };
-    return this.#execute(target, { kind: "handler", head: JSON.stringify(head), body: request.body });
+    const input: CallInput = { kind: "handler", head: JSON.stringify(head), body: request.body };
+    return new Promise((resolve) => this.#execute(target, input, resolve));
   }
 
   /** The instances alive now. */
@@ -142,13 +149,13 @@ export class Functions implements AsyncDisposable {
 
   /** Executions that wait or run now. */
   get inFlight(): number {
-    return this.#running.size;
+    return this.#inFlight;
   }
 
   /** Refuses new calls and resolves when those under way have ended, or after `limitMs`. */
   async drain(limitMs: number): Promise<void> {
     this.#draining = true;
-    if (this.#running.size === 0) return;
+    if (this.#inFlight === 0) return;
     await new Promise<void>((resolve) => {
       this.#onDrained = resolve;
       setTimeout(resolve, limitMs).unref();
@@ -167,25 +174,32 @@ export class Functions implements AsyncDisposable {
     await this.#prewarmed[Symbol.asyncDispose]();
   }
 
-  #target(loaded: LoadedWorkspace, workspace: string, name: string): CallableFunction {
+  #target(loaded: LoadedWorkspace, name: string): CallableFunction {
     this.checkAccepting();
     const target = loaded.functions.get(name);
-    if (target === undefined) throw unknownFunction(workspace, name);
+    if (target === undefined) throw unknownFunction(loaded.definition.name, name);
     return target;
   }
 
-  #execute(target: CallableFunction, input: CallInput): Promise<Execution> {
-    return new Promise((resolve) => {
-      const execution = new Execution(target, input, (ended) => {
-        this.#running.delete(ended);
-        this.statistics.count(ended);
-        this.#store.executions.record(executionRecord(ended, this.settings.recordBytes));
-        resolve(ended);
-        if (this.#running.size === 0) this.#onDrained?.();
-      });
-      this.#running.add(execution);
-      target.pool.submit(execution);
+  #runInline(loaded: LoadedWorkspace, name: string, input: Record<string, unknown>, onEnd: (execution: Execution) => void): void {
+    const target = this.#target(loaded, name);
+    if (target.contract !== "inline") {
+      throw new TreadleError("BAD_REQUEST", `${name} is a handler function: it is called with a request, not with parameters.`);
+    }
+    target.check.check(input);
+    this.#execute(target, { kind: "inline", argumentsText: JSON.stringify(input) }, onEnd);
+  }
+
+  #execute(target: CallableFunction, input: CallInput, onEnd: (execution: Execution) => void): void {
+    const execution = new Execution(target, input, (ended) => {
+      this.#inFlight -= 1;
+      this.statistics.count(ended);
+      this.#store.executions.record(executionRecord(ended, this.settings.recordBytes));
+      onEnd(ended);
+      if (this.#inFlight === 0) this.#onDrained?.();
     });
+    this.#inFlight += 1;
+    target.pool.submit(execution);
   }
 }
 

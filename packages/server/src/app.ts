@@ -1,10 +1,11 @@
+import { createServer } from "node:http";
 import fastifySwagger from "@fastify/swagger";
 import fastifySwaggerUi from "@fastify/swagger-ui";
 import { TreadleError } from "@treadle/errors";
 import type { Functions } from "@treadle/functions";
 import type { Finding } from "@treadle/sandbox";
 import type { Store } from "@treadle/store";
-import Fastify, { type FastifyBaseLogger, type FastifyInstance } from "fastify";
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from "fastify";
 import {
   jsonSchemaTransform,
   jsonSchemaTransformObject,
@@ -14,6 +15,7 @@ import {
 } from "fastify-type-provider-zod";
 import type { Logger } from "pino";
 import { apiRoutes } from "./routes/api.ts";
+import { createCallRoute } from "./routes/call-route.ts";
 import { problemOf } from "./routes/problem.ts";
 import { systemRoutes } from "./routes/system.ts";
 import { v2FunctionsRoutes } from "./routes/v2-functions.ts";
@@ -32,9 +34,17 @@ export interface AppParts {
 
 /** The HTTP server with all its routes, not yet listening. */
 export async function buildApp(parts: AppParts): Promise<FastifyInstance> {
+  const call = createCallRoute({
+    ...parts,
+    onDefect: (error) => parts.log.error({ err: error }, "a call failed inside Treadle"),
+  });
   const app = Fastify({
+    serverFactory: (handle, options) =>
+      createServer(options, (request, response) => {
+        if (!call(request, response)) handle(request, response);
+      }),
     loggerInstance: parts.log as FastifyBaseLogger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: parts.requestMaxBytes,
     requestTimeout: 60_000,
     keepAliveTimeout: 72_000,

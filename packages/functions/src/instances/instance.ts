@@ -14,6 +14,7 @@ import type { LogEntry } from "../executions/log.ts";
 import type { Program } from "../program.ts";
 import type { FunctionsSettings } from "../settings.ts";
 import { exitError } from "./exit-error.ts";
+import { InFlight } from "./in-flight.ts";
 import type { ProcessOwner, RuntimeProcess } from "./runtime-process.ts";
 
 /** A runtime that still answers does so within this time, even on a busy machine. */
@@ -44,9 +45,8 @@ export class Instance implements ProcessOwner {
   #report: LoadReport | null = null;
   readonly #settings: FunctionsSettings;
   readonly #listener: InstanceListener;
-  readonly #inFlight = new Map<number, Execution>();
+  readonly #inFlight = new InFlight();
   readonly #output: LogEntry[] = [];
-  #lastId = 0;
   #strayFrames = 0;
   /** Set while the runtime is asked whether it still answers after a time-out. */
   #blockedTimer: NodeJS.Timeout | undefined;
@@ -96,12 +96,9 @@ export class Instance implements ProcessOwner {
 
   /** Runs an execution; its outcome comes through the execution itself. */
   run(execution: Execution): void {
-    this.#lastId = this.#lastId >= 0xffff_fffe ? 2 : this.#lastId + 1;
-    if (this.#lastId < 2) this.#lastId = 2;
-    const id = this.#lastId;
+    const id = this.#inFlight.add(execution);
     execution.channelId = id;
     execution.startedAt = performance.now();
-    this.#inFlight.set(id, execution);
     const { input } = execution;
     if (input.kind === "inline") this.process.writer.writeInlineCall(id, execution.target.functionNameBytes, input.argumentsText);
     else this.process.writer.writeHandlerCall(id, execution.target.functionNameBytes, input.head, input.body);
@@ -111,7 +108,7 @@ export class Instance implements ProcessOwner {
 
   /** Gives up on one execution: it ends now, and the instance is killed if it does not answer any more. */
   abandon(execution: Execution, error: TreadleError): void {
-    if (!this.#inFlight.delete(execution.channelId)) return;
+    if (!this.#inFlight.remove(execution.channelId)) return;
     execution.fail(error);
     this.process.writer.writeEmpty(FrameKind.cancel, execution.channelId);
     this.process.writer.flush();
@@ -174,7 +171,7 @@ export class Instance implements ProcessOwner {
     const level = stream === "stdout" ? "info" : "error";
     // With one call in flight the line is that call's; with several nobody can tell, and a wrong guess would leak.
     if (this.#inFlight.size === 1) {
-      for (const execution of this.#inFlight.values()) execution.log.add(level, Date.now(), line, cut, this.#settings.logBytes);
+      for (const execution of this.#inFlight.all()) execution.log.add(level, Date.now(), line, cut, this.#settings.logBytes);
       return;
     }
     this.#keepOutput({ level, time: Date.now(), message: line });
@@ -185,9 +182,7 @@ export class Instance implements ProcessOwner {
     clearTimeout(this.#blockedTimer);
     const error = exitError(exit, this.process);
     this.#onLoaded?.(error);
-    const lost = [...this.#inFlight.values()];
-    this.#inFlight.clear();
-    for (const execution of lost) execution.fail(error);
+    for (const execution of this.#inFlight.clear()) execution.fail(error);
     this.#listener.onRetired(this);
   }
 
@@ -229,13 +224,13 @@ export class Instance implements ProcessOwner {
    */
   #finish(execution: Execution, id: number, end: () => void): void {
     if (this.#inFlight.size > 1) {
-      this.#inFlight.delete(id);
+      this.#inFlight.remove(id);
       end();
       this.#afterEnd();
       return;
     }
     setImmediate(() => {
-      if (!this.#inFlight.delete(id)) return;
+      if (!this.#inFlight.remove(id)) return;
       end();
       this.#afterEnd();
     });
