@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { setImmediate } from "node:timers/promises";
 import { TreadleError } from "@treadle/errors";
 import type pg from "pg";
 import { from as copyFrom } from "pg-copy-streams";
@@ -8,8 +9,10 @@ import type { Log } from "./log.ts";
 import { isDataError, sqlState, toStoreError } from "./storage-error.ts";
 
 const FLUSH_INTERVAL_MS = 100;
-/** Rows of one COPY: enough to make the commit cheap, few enough that joining them does not hold up calls. */
+/** Rows of one COPY, and so of one commit. */
 const BATCH_ROWS = 2_000;
+/** Rows joined in one go: about a third of a millisecond, after which waiting calls have their turn. */
+const CHUNK_ROWS = 256;
 const BATCH_CHARACTERS = 4 * 1024 * 1024;
 const BUFFER_ROWS = 100_000;
 const BUFFER_CHARACTERS = 64 * 1024 * 1024;
@@ -311,8 +314,16 @@ export class ExecutionRecorder {
 
 async function copyInto(client: pg.Client, table: string, rows: string[]): Promise<void> {
   const stream = client.query(copyFrom(`COPY ${table} (${COPY_COLUMNS}) FROM STDIN`));
-  const signal = AbortSignal.timeout(COPY_TIMEOUT_MS);
-  const finished = once(stream, "finish", { signal });
-  stream.end(Buffer.from(rows.join(""), "utf8"));
+  let failed = false;
+  stream.on("error", () => {
+    failed = true;
+  });
+  const finished = once(stream, "finish", { signal: AbortSignal.timeout(COPY_TIMEOUT_MS) });
+  finished.catch(() => {});
+  for (let start = 0; start < rows.length && !failed; start += CHUNK_ROWS) {
+    if (start > 0) await setImmediate();
+    if (!failed) stream.write(Buffer.from(rows.slice(start, start + CHUNK_ROWS).join(""), "utf8"));
+  }
+  if (!failed) stream.end();
   await finished;
 }

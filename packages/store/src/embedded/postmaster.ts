@@ -1,8 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { chown, open, readFile, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { TreadleError } from "@treadle/errors";
 import type { Account } from "./account.ts";
 import { CLUSTER_PATH } from "./cluster.ts";
 import type { PostgresPrograms } from "./engine.ts";
@@ -53,8 +55,13 @@ export async function startPostmaster(
       ...(account ?? {}),
     },
   );
-  child.on("error", () => {});
   child.unref();
+  try {
+    await once(child, "spawn");
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new TreadleError("STORAGE_UNAVAILABLE", `The database server could not be started: ${reason}`, { cause: error });
+  }
   return child;
 }
 
