@@ -2,7 +2,7 @@ import { mkdirSync } from "node:fs";
 import { rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { TreadleError } from "@treadle/errors";
-import { type ControlGroup, type ControlGroups, SUPERVISING_PROCESSES } from "../cgroup/control-group.ts";
+import type { ControlGroup, ControlGroups } from "../cgroup/control-group.ts";
 import { NoControlGroup } from "../cgroup/no-control-group.ts";
 import { openControlGroups } from "../cgroup/open-control-groups.ts";
 import { Egress } from "../egress/egress.ts";
@@ -91,8 +91,9 @@ class BubblewrapDriver implements SandboxDriver {
     const id = state.newId();
     const runDirectory = state.runDirectory(id);
     const egress = new Egress(runDirectory);
-    const processes = this.#countsProcesses ? null : spec.limits.processes + SUPERVISING_PROCESSES;
-    const innerProcesses = mode === "user" ? processes : null;
+    const processes = this.#countsProcesses ? null : spec.limits.processes;
+    // Inside the user namespace bubblewrap's reaper counts as well.
+    const innerProcesses = mode === "user" && processes !== null ? processes + 1 : null;
     const layout: Layout = { mode, bubblewrap, image, spec, runDirectory, accounts, userId, innerProcesses };
     let group: ControlGroup | null = null;
     try {

@@ -79,7 +79,6 @@ class Version1Group implements ControlGroup {
   }
 
   async remove(): Promise<void> {
-    // The process-count hierarchy first: once it is empty no process of the sandbox is left in the others either.
     for (const directory of this.#directories) await removeGroup(directory);
   }
 }

@@ -68,12 +68,12 @@ class Version2Group implements ControlGroup {
   }
 }
 
-/** Parent process of each process in the group, to tell our own launch chain from strangers. */
 function parentOf(pid: number): number {
   const stat = readControl(`/proc/${pid}/stat`);
   return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1] ?? 0);
 }
 
+/** A process and its ancestors: tells our own launch chain from strangers. */
 function lineage(pid: number): Set<number> {
   const ancestors = new Set<number>();
   for (let at = pid; at > 1 && !ancestors.has(at); at = parentOf(at)) ancestors.add(at);
@@ -102,7 +102,11 @@ function stepAside(directory: string): boolean {
 function enableControllers(directory: string): Set<string> {
   const subtree = join(directory, "cgroup.subtree_control");
   const offered = new Set(words(join(directory, "cgroup.controllers")));
-  for (const controller of WANTED) if (offered.has(controller)) tryWrite(subtree, `+${controller}`);
+  const given = words(subtree);
+  // One by one: a refused controller (cpu, while realtime processes run) must not cost the others.
+  for (const controller of WANTED) {
+    if (offered.has(controller) && !given.includes(controller)) tryWrite(subtree, `+${controller}`);
+  }
   return new Set(words(subtree).filter((controller) => (WANTED as readonly string[]).includes(controller)));
 }
 
@@ -120,7 +124,6 @@ function tryMakeGroup(directory: string): boolean {
  * with memory and process limits (with systemd: a scope or service with `Delegate=yes`). Null when there is none.
  */
 export function openVersion2(hierarchy: Hierarchy, name: string): ControlGroups | null {
-  // When the server was started by one that already stepped aside, its own group is that leaf.
   for (let directory = hierarchy.ownDirectory; ; directory = dirname(directory)) {
     const parent = join(directory, name);
     const offered = words(join(directory, "cgroup.controllers"));

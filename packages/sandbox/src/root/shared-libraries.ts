@@ -28,7 +28,11 @@ async function listLibraries(loader: string, file: string): Promise<{ found: str
   const lost: string[] = [];
   let output: string;
   try {
-    output = (await run(loader, ["--list", file], { env: {} })).stdout;
+    // glibc as its ldd does it: unlike `--list` this goes on when a library is missing, and names it. Any other loader would
+    // take the variable for one of the program's and run it.
+    const glibc = /^ld-linux.*\.so/.test(basename(loader));
+    const env: NodeJS.ProcessEnv = glibc ? { LD_TRACE_LOADED_OBJECTS: "1" } : {};
+    output = (await run(loader, glibc ? [file] : ["--list", file], { env })).stdout;
   } catch {
     return { found, lost };
   }
@@ -66,7 +70,7 @@ async function mapInParallel<In, Out>(items: readonly In[], width: number, work:
 
 /**
  * Every shared library that the executables and the libraries inside the `system` paths need, loader included, as the
- * dynamic loader itself finds them (`ld.so --list`). Throws SANDBOX_UNAVAILABLE when one of an executable's is missing.
+ * dynamic loader itself finds them. Throws SANDBOX_UNAVAILABLE when one of an executable's is missing.
  */
 export async function findSharedLibraries(executables: readonly string[], system: readonly string[]): Promise<Set<string>> {
   const libraries = new Set<string>();
