@@ -56,6 +56,8 @@ export class ChannelClient implements AsyncDisposable {
   readonly child: ChildProcess;
   /** Entries tied to no execution. */
   readonly ownerless: LogEntry[] = [];
+  /** Every log entry, in the order they came. */
+  readonly entries: LogEntry[] = [];
   /** Every frame that breaks the contract: unknown ids, answers given twice, logs after the end. */
   readonly violations: string[] = [];
   /** What came on the process's real stdout and stderr. */
@@ -128,6 +130,7 @@ export class ChannelClient implements AsyncDisposable {
         time: payload.readDoubleLE(2),
         text: payload.toString("utf8", 10),
       };
+      this.entries.push(entry);
       if (id === 0) this.ownerless.push(entry);
       else if (this.waiting.has(id)) this.waiting.get(id)?.answer.logs.push(entry);
       else this.violations.push(`LOG of ${id}, which is not running: ${entry.text}`);

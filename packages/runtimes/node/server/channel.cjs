@@ -15,14 +15,15 @@ const MAX_QUEUED = 8 * 1024 * 1024;
 const SLOW_TURN = 1;
 
 // Taken now: user code may patch all of it later.
-const writeSync = fs.writeSync;
+// writevSync, since writeSync trips over a property `error` or `errno` of Object.prototype.
+const writevSync = fs.writevSync;
 const { nextTick } = process;
 const { setImmediate, setTimeout } = globalThis;
 const now = performance.now.bind(performance);
 const reallyExit = process.reallyExit.bind(process);
 const allocate = Buffer.allocUnsafeSlow;
 const byteLength = Buffer.byteLength;
-const { write: bufferWrite, copy: bufferCopy, utf8Slice } = Buffer.prototype;
+const { write: bufferWrite, copy: bufferCopy, subarray, utf8Slice } = Buffer.prototype;
 const apply = Reflect.apply;
 const sleeper = new Int32Array(new SharedArrayBuffer(4));
 const sleep = Atomics.wait;
@@ -32,6 +33,8 @@ const doubleBytes = new Uint8Array(doubleView.buffer);
 let out = allocate(OUT_BYTES);
 let outStart = 0;
 let outEnd = 0;
+/** The bytes of one write. */
+const view = [out];
 let flushScheduled = false;
 let retryScheduled = false;
 /** When the frames now gathered began, and when the frames now read came. */
@@ -78,7 +81,8 @@ function flush() {
   while (outStart < outEnd) {
     let written;
     try {
-      written = writeSync(FD, out, outStart, outEnd - outStart);
+      view[0] = apply(subarray, out, [outStart, outEnd]);
+      written = writevSync(FD, view);
     } catch (error) {
       if (error.code === "EAGAIN") {
         if (!retryScheduled) {
@@ -162,6 +166,13 @@ function readU32(buffer, at) {
 
 function text(buffer, start, end) {
   return apply(utf8Slice, buffer, [start, end]);
+}
+
+/** A copy of bytes of a frame. */
+function bytes(buffer, start, end) {
+  const copy = allocate(end - start);
+  apply(bufferCopy, buffer, [copy, 0, start, end]);
+  return copy;
 }
 
 /**
@@ -281,4 +292,4 @@ function open(onFrame) {
   };
 }
 
-module.exports = { open, sendText, sendLog, sendHeadAndBody, flush, text, readU32 };
+module.exports = { open, sendText, sendLog, sendHeadAndBody, flush, bytes, text, readU32 };

@@ -15,11 +15,14 @@ class Execution {
     this.ended = false;
     this.logBytes = 0;
     this.logTruncated = false;
+    /** Its log entries are not wanted. */
+    this.silent = false;
     /** Lines begun but not ended on stdout and stderr. */
     this.lines = null;
     /** Its own Console, from the first group, count or timer on. */
     this.console = null;
-    /** Ends the execution with what was thrown; set by the contract's code. */
+    /** HTTP: its entries, handed out when it ends, and how to end it. */
+    this.entries = null;
     this.fail = null;
   }
 }

@@ -2,12 +2,13 @@
 // The frames transport: CHANNEL.md on file descriptor 3.
 
 const channel = require("./channel.cjs");
-const { Execution, current, storage } = require("./executions.cjs");
+const captureChildren = require("./child-output.cjs");
+const catchLateThrows = require("./late-throws.cjs");
+const { Execution, storage } = require("./executions.cjs");
 const limits = require("./limits.cjs");
 const logs = require("./logs.cjs");
 const { describe, display, toJson } = require("./thrown.cjs");
 const ownMethods = require("./own-methods.cjs");
-const inline = require("./inline.cjs");
 
 const LOAD = 0x01;
 const CALL = 0x02;
@@ -25,17 +26,19 @@ const dateNow = Date.now;
 const performanceNow = performance.now.bind(performance);
 /** Synchronous work longer than this (ms) makes a function one before which finished results are sent. */
 const SLOW_START = 1;
+/** The host's proxy, for functions that may reach the network. */
+const EGRESS_SOCKET = "/run/treadle/egress.sock";
 
 /** Executions that have not ended, by id. */
 const running = ownMethods(new Map(), "get", "set", "delete");
 
 let functions = null;
-const handler = null;
+let handler = null;
 /** Resolves when LOAD is done. */
 let loading = null;
 let startedThisTurn = false;
 
-function end(execution) {
+function endExecution(execution) {
   logs.endLines(execution);
   execution.ended = true;
   running.delete(execution.id);
@@ -44,7 +47,7 @@ function end(execution) {
 /** Ends an execution with a RuntimeError, unless it has ended. */
 function failWith(execution, fields) {
   if (execution.ended) return;
-  end(execution);
+  endExecution(execution);
   channel.sendText(ERROR, execution.id, toJson(fields));
 }
 
@@ -69,7 +72,7 @@ function succeed(execution, value) {
     failWith(execution, { code: "RESULT_NOT_SERIALIZABLE", message, function: execution.functionName });
     return;
   }
-  end(execution);
+  endExecution(execution);
   const bytes = channel.sendText(RESULT, execution.id, text, limits.resultBytes);
   if (bytes > limits.resultBytes) {
     const message = `The result is at least ${bytes} bytes of JSON; the limit is ${limits.resultBytes}.`;
@@ -106,8 +109,7 @@ function call(id, buffer, start, end) {
   const nameEnd = start + 2 + (buffer[start] | (buffer[start + 1] << 8));
   const name = channel.text(buffer, start + 2, nameEnd);
   if (functions === null) {
-    if (handler !== null) handler.call(id, buffer, nameEnd, end);
-    else channel.sendText(ERROR, id, toJson({ code: "LOAD_FAILED", message: "Nothing is loaded yet." }));
+    callHandler(id, buffer, nameEnd, end);
     return true;
   }
   const target = functions.get(name);
@@ -137,6 +139,47 @@ function call(id, buffer, start, end) {
   return true;
 }
 
+function callHandler(id, buffer, start, end) {
+  if (handler === null || handler.error !== null) {
+    channel.sendText(ERROR, id, toJson(handler?.error ?? { code: "LOAD_FAILED", message: "Nothing is loaded yet." }));
+    return;
+  }
+  const headEnd = start + 4 + channel.readU32(buffer, start);
+  const head = parse(channel.text(buffer, start + 4, headEnd));
+  const execution = new Execution(id, undefined);
+  execution.silent = head.logging === false;
+  running.set(id, execution);
+  storage.run(execution, answer, execution, head, channel.bytes(buffer, headEnd, end));
+}
+
+/** Runs the handler within its execution. Never rejects. */
+async function answer(execution, head, body) {
+  try {
+    const response = await handler.run(execution, head, body);
+    if (execution.ended) return;
+    if (response.body.length > limits.resultBytes) {
+      const message = `The response body is ${response.body.length} bytes; the limit is ${limits.resultBytes}.`;
+      failWith(execution, { code: "RESULT_TOO_LARGE", message });
+      return;
+    }
+    endExecution(execution);
+    channel.sendHeadAndBody(RESULT, execution.id, responseHead(response), response.body);
+  } catch (error) {
+    if (execution.ended) return;
+    const fields = describe(error, undefined);
+    logs.append(execution, logs.ERROR, fields.stack ?? `${fields.name}: ${fields.message}`);
+    failWith(execution, fields);
+  }
+}
+
+/** HandlerResponseHead as JSON, past any toJSON that user code gave to arrays. */
+function responseHead({ statusCode, headers }) {
+  let pairs = "";
+  for (let i = 0; i < headers.length; i++)
+    pairs += `${i === 0 ? "" : ","}[${stringify(headers[i][0])},${stringify(headers[i][1])}]`;
+  return `{"statusCode":${statusCode},"headers":[${pairs}]}`;
+}
+
 function cancel(id) {
   const execution = running.get(id);
   if (execution !== undefined) {
@@ -146,33 +189,45 @@ function cancel(id) {
   channel.sendText(CANCELLED, id, '{"running":false}');
 }
 
+/** Loads user code and reports on it. Never rejects. */
 async function load(id, text) {
-  const request = parse(text);
-  Object.assign(limits, request.limits);
-  for (const key of Object.keys(request.environment)) process.env[key] = request.environment[key];
   let report;
-  if (request.contract === "inline") {
-    const loaded = inline.load(request);
-    functions = loaded.functions;
-    report = loaded.report;
+  try {
+    report = await loadContract(parse(text));
+  } catch (error) {
+    report = `{"errors":{"":${toJson({ ...describe(error, undefined), code: "LOAD_FAILED" })}},"imports":{}}`;
   }
-  channel.sendText(LOADED, id, stringify(report));
+  channel.sendText(LOADED, id, report);
 }
 
-/** A throw nobody caught: it ends the execution it came from, or is only logged. It never ends the process. */
-function caughtLate(thrown, kind) {
-  const execution = current();
-  const fields = describe(thrown, execution?.functionName);
-  logs.append(execution, logs.ERROR, `${kind}: ${fields.stack ?? `${fields.name}: ${fields.message}`}`);
-  if (execution !== undefined) failWith(execution, fields);
+/** Resolves to a LoadReport as JSON. */
+async function loadContract(request) {
+  Object.assign(limits, request.limits);
+  for (const key of Object.keys(request.environment)) process.env[key] = request.environment[key];
+  if (process.env.TREADLE_EGRESS === "1") await openEgress();
+  if (request.contract === "inline") {
+    const loaded = require("./inline.cjs").load(request);
+    functions = loaded.functions;
+    return stringify(loaded.report);
+  }
+  handler = await require("./handler.cjs").load(request);
+  return handler.error === null ? '{"errors":{},"imports":{}}' : `{"errors":{"":${toJson(handler.error)}},"imports":{}}`;
+}
+
+async function openEgress() {
+  try {
+    await require("./egress.cjs").open(process.env.TREADLE_EGRESS_SOCKET ?? EGRESS_SOCKET);
+  } catch (error) {
+    logs.append(undefined, logs.ERROR, `There is no way to the network: ${error.message}`);
+  }
 }
 
 function serve() {
   logs.capture((execution, level, flags, text) =>
     channel.sendLog(execution === null ? 0 : execution.id, level, flags, dateNow(), text),
   );
-  process.setUncaughtExceptionCaptureCallback((error) => caughtLate(error, "Uncaught"));
-  process.on("unhandledRejection", (reason) => caughtLate(reason, "Unhandled rejection"));
+  captureChildren();
+  catchLateThrows(failWith);
   channel.open((kind, id, buffer, start, end) => {
     if (kind === CALL) return call(id, buffer, start, end);
     if (kind === PING) channel.sendText(PONG, id, "");

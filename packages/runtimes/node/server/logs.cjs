@@ -36,7 +36,7 @@ function append(execution, level, text) {
     deliver(null, level, flags, text);
     return;
   }
-  if (execution.logTruncated) return;
+  if (execution.logTruncated || execution.silent) return;
   execution.logBytes += byteLength(text) + 1;
   if (execution.logBytes > limits.logBytes) {
     execution.logTruncated = true;

@@ -28,6 +28,7 @@ function packagesOf(specifiers) {
 function failure(code, module, message) {
   const error = new BuiltinError(message);
   error.code = code;
+  error.module = module;
   return mark(error, { code, module });
 }
 

@@ -7,9 +7,12 @@ const ownMethods = require("./own-methods.cjs");
 const SERVER_FOLDER = __dirname;
 const MAX_STACK = 16 * 1024;
 const MAX_MESSAGE = 16 * 1024;
+const FIELDS = ["code", "message", "name", "stack", "function", "line", "column", "module"];
 const stringify = JSON.stringify;
 const StringOf = String;
 const NativeError = Error;
+const byteLength = Buffer.byteLength;
+const { floor } = Math;
 const { isNativeError } = types;
 /** Errors that carry a code of their own to the host: denied imports, broken siblings. */
 const marked = ownMethods(new WeakMap(), "get", "set");
@@ -31,7 +34,8 @@ function mark(error, fields) {
 /** A RuntimeError as JSON text. Only primitives are stringified: no toJSON of user code is in the way. */
 function toJson(fields) {
   let text = "";
-  for (const key of ["code", "message", "name", "stack", "function", "line", "column", "module"]) {
+  for (let i = 0; i < FIELDS.length; i++) {
+    const key = FIELDS[i];
     const value = fields[key];
     if (value !== undefined) text += `${text === "" ? "{" : ","}"${key}":${stringify(value)}`;
   }
@@ -101,9 +105,11 @@ function isInternal(line) {
 
 /** A stack without frames of the runtime, with user files named as the user knows them; and its first user frame. */
 function cleanStack(stack) {
-  const kept = [];
+  let text = "";
   let first = null;
-  for (let line of stack.slice(0, 4 * MAX_STACK).split("\n")) {
+  const lines = stack.slice(0, 4 * MAX_STACK).split("\n");
+  for (let i = 0; i < lines.length; i++) {
+    let line = lines[i];
     if (/^ {4}at /.test(line)) {
       if (isInternal(line)) continue;
       if (origin.folder !== null) line = line.replace("file://", "").replace(origin.folder, "");
@@ -112,10 +118,9 @@ function cleanStack(stack) {
         if (found !== null && isUserFile(found.file)) first = found;
       }
     }
-    kept[kept.length] = line;
+    text += i === 0 ? line : `\n${line}`;
   }
-  let text = kept.join("\n");
-  while (Buffer.byteLength(text) > MAX_STACK) text = text.slice(0, Math.min(text.length - 1, Math.floor(text.length * 0.9)));
+  while (byteLength(text) > MAX_STACK) text = text.slice(0, floor(text.length * 0.9));
   return { text, first };
 }
 
@@ -133,8 +138,19 @@ function cleanText(text) {
     .join("\n");
 }
 
-/** Describes what user code threw. `functionName`: the function that was called, when the stack does not say better. */
+/**
+ * Describes what user code threw, as a RuntimeError. `functionName`: the function that was called, when the stack does
+ * not say better. Never throws, whatever user code did to the language.
+ */
 function describe(value, functionName) {
+  try {
+    return describeInFull(value, functionName);
+  } catch {
+    return { code: "THREW", message: "(an error that cannot be shown)", name: "Error", function: functionName };
+  }
+}
+
+function describeInFull(value, functionName) {
   if ((typeof value === "object" && value !== null) || typeof value === "function") {
     const fields = marked.get(value);
     if (fields !== undefined && fields.code === "SYNTAX_ERROR") return fields;

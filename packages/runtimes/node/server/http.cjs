@@ -1,0 +1,291 @@
+"use strict";
+// The HTTP transport: a server as Open Runtimes v5 has it, for handler functions in a container of their own.
+
+const fs = require("node:fs");
+const http = require("node:http");
+const path = require("node:path");
+const catchLateThrows = require("./late-throws.cjs");
+const { Execution, storage } = require("./executions.cjs");
+const limits = require("./limits.cjs");
+const logs = require("./logs.cjs");
+const { describe } = require("./thrown.cjs");
+
+const { appendFile, readFileSync, statSync, unlinkSync, writeSync } = fs;
+const { clearTimeout, setTimeout } = globalThis;
+const { stringify } = JSON;
+const { random, floor } = Math;
+const now = performance.now.bind(performance);
+const toBuffer = Buffer.from;
+const concat = Buffer.concat;
+const NativePromise = Promise;
+
+const MAX_BODY = 20 * 1024 * 1024;
+/** What a timer can wait for. */
+const MAX_TIMEOUT_SECONDS = 2_147_483;
+const LOG_ID = /^[A-Za-z0-9_-]{1,64}$/;
+const CUT_NOTE = "... Log truncated due to size limit (8000 characters)";
+
+/** Settings of the process, read once and before user code. */
+function readSettings(environment) {
+  const settings = {
+    port: Number(environment.PORT || 3000),
+    socket: environment.TREADLE_SOCKET || null,
+    secret: environment.OPEN_RUNTIMES_SECRET || "",
+    development: environment.OPEN_RUNTIMES_ENV === "development",
+    directory: environment.TREADLE_CODE || "/usr/local/server/src/function",
+    entrypoint: environment.OPEN_RUNTIMES_ENTRYPOINT || "index.js",
+    dependencies: environment.TREADLE_DEPENDENCIES || undefined,
+    logFolder: folder(environment.TREADLE_LOGS || "/mnt/logs"),
+    timings: environment.TREADLE_TIMINGS || "/mnt/telemetry/timings.txt",
+  };
+  // The secret is the caller's, not user code's.
+  delete environment.OPEN_RUNTIMES_SECRET;
+  return settings;
+}
+
+function folder(name) {
+  try {
+    return statSync(name).isDirectory() ? name : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Equal, in a time that does not tell where they differ. */
+function isSecret(given, secret) {
+  let difference = given.length ^ secret.length;
+  for (let i = 0; i < given.length; i++) difference |= given.charCodeAt(i) ^ secret.charCodeAt(i % secret.length);
+  return difference === 0;
+}
+
+/** 20 characters that name the log of one request. */
+function newLogId() {
+  let id = "";
+  while (id.length < 20) id += floor(random() * 36).toString(36);
+  return id;
+}
+
+/** Entries of an execution, or of none, on stdout: one JSON object a line, which no entry can forge. */
+function print(id, level, text) {
+  try {
+    writeSync(1, `${stringify({ id, level: ["debug", "info", "warn", "error"][level], text })}\n`);
+  } catch {
+    // A closed or full stdout must not end the server.
+  }
+}
+
+/** Writes what an execution logged, where its reader looks for it. Resolves in any case. */
+async function writeLogs(settings, execution) {
+  const { id, entries } = execution;
+  execution.entries = null;
+  if (settings.logFolder === null) {
+    for (const { level, text } of entries) print(id, level, text);
+    return;
+  }
+  const files = { logs: "", errors: "" };
+  for (const { level, text } of entries) files[level === logs.ERROR ? "errors" : "logs"] += `${text}\n`;
+  for (const name of ["logs", "errors"]) {
+    if (files[name] === "") continue;
+    await new NativePromise((resolve) => {
+      appendFile(path.join(settings.logFolder, `${id}_${name}.log`), files[name], (error) => {
+        if (error) print(id, logs.ERROR, `The log could not be written: ${error.message}`);
+        resolve();
+      });
+    });
+  }
+}
+
+/** The body of a request; null when it is too large. */
+async function readBody(request) {
+  const chunks = [];
+  let size = 0;
+  for await (const chunk of request) {
+    size += chunk.length;
+    if (size <= MAX_BODY) chunks[chunks.length] = chunk;
+    else chunks.length = 0; // Read to its end, so that the client gets the answer.
+  }
+  return size > MAX_BODY ? null : concat(chunks);
+}
+
+/** Headers by name; several of one name joined as HTTP says. */
+function plainHeaders(headers) {
+  const plain = {};
+  for (const name of Object.keys(headers)) plain[name] = Array.isArray(headers[name]) ? headers[name].join(", ") : headers[name];
+  return plain;
+}
+
+function plainText(response, statusCode, text) {
+  const body = toBuffer(text);
+  response.writeHead(statusCode, { "content-type": "text/plain; charset=utf-8", "content-length": body.length });
+  response.end(body);
+}
+
+/** What is wrong with the runtime's own headers of a request, or the values they have. */
+function readControl(headers, settings) {
+  if (settings.secret !== "" && !isSecret(headers["x-open-runtimes-secret"] ?? "", settings.secret)) {
+    return { refusal: 'Unauthorized. Provide correct "x-open-runtimes-secret" header.' };
+  }
+  const timeout = headers["x-open-runtimes-timeout"] ?? "";
+  const timeoutSeconds = timeout === "" ? 0 : Number(timeout);
+  if (timeout !== "" && !(/^\d+$/.test(timeout) && timeoutSeconds > 0 && timeoutSeconds <= MAX_TIMEOUT_SECONDS)) {
+    return { refusal: 'Header "x-open-runtimes-timeout" must be an integer greater than 0.' };
+  }
+  const logging = headers["x-open-runtimes-logging"] || "enabled";
+  if (logging !== "enabled" && logging !== "disabled") {
+    return { refusal: 'Header "x-open-runtimes-logging" must be either "enabled" or "disabled".' };
+  }
+  const asked = headers["x-open-runtimes-log-id"] ?? "";
+  const id = LOG_ID.test(asked) ? asked : settings.development ? "dev" : newLogId();
+  return { refusal: null, timeoutSeconds, logging: logging === "enabled", id };
+}
+
+/** Runs user code for one request. Resolves, never rejects, to `{ statusCode, headers, body }`. */
+function execute(handler, execution, head, body) {
+  return new NativePromise((resolve) => {
+    let timer = null;
+    const started = now();
+    const timedOut = () => head.timeoutSeconds > 0 && now() - started > head.timeoutSeconds * 1000;
+    const end = (response) => {
+      if (execution.ended) return;
+      logs.endLines(execution);
+      execution.ended = true;
+      if (timer !== null) clearTimeout(timer);
+      resolve(response);
+    };
+    const failed = (statusCode, message) => {
+      if (execution.ended) return;
+      logs.append(execution, logs.ERROR, message);
+      end({ statusCode, headers: [], body: toBuffer("") });
+    };
+    execution.fail = () => end({ statusCode: 500, headers: [], body: toBuffer("") });
+    if (head.timeoutSeconds > 0) timer = setTimeout(failed, head.timeoutSeconds * 1000, 500, "Execution timed out.");
+    storage.run(execution, async () => {
+      try {
+        const response = await handler.run(execution, head, body);
+        // Code that held the event loop past its time has kept the timer from firing.
+        if (timedOut()) failed(500, "Execution timed out.");
+        else end(response);
+      } catch (error) {
+        const { stack, name, message } = describe(error, undefined);
+        failed(500, timedOut() ? "Execution timed out." : (stack ?? `${name}: ${message}`));
+      }
+    });
+  });
+}
+
+function serve() {
+  const settings = readSettings(process.env);
+  limits.logEntryCharacters = 8000;
+  logs.capture((execution, level, flags, text) => {
+    const entry = flags === 1 && text.length >= 7999 ? text + CUT_NOTE : text;
+    if (execution?.entries) execution.entries[execution.entries.length] = { level, text: entry };
+    else print(null, level, entry);
+  });
+  catchLateThrows((execution) => execution.fail());
+
+  let loading = null;
+  let loadSeconds = 0;
+  /** Loads user code; a failure is tried again by the next request. */
+  const load = () => {
+    loading ??= (async () => {
+      const started = now();
+      const handler = await require("./handler.cjs").load(settings);
+      loadSeconds = (now() - started) / 1000;
+      if (handler.error !== null) loading = null;
+      return handler;
+    })();
+    return loading;
+  };
+
+  const respond = async (request, response) => {
+    if (request.url === "/__opr/health") {
+      plainText(response, 200, "OK");
+      return;
+    }
+    if (request.url === "/__opr/timings") {
+      plainText(response, 200, `${readTimings(settings.timings)}load=${loadSeconds.toFixed(3)}\n`);
+      return;
+    }
+    const control = readControl(request.headers, settings);
+    if (control.refusal !== null) {
+      request.resume();
+      plainText(response, 500, control.refusal);
+      return;
+    }
+    const body = await readBody(request);
+    if (body === null) {
+      plainText(response, 413, "The request body is larger than 20 MiB.");
+      return;
+    }
+    const execution = new Execution(control.id, undefined);
+    execution.entries = [];
+    execution.silent = !control.logging;
+    const head = {
+      method: request.method,
+      url: request.url,
+      headers: plainHeaders(request.headers),
+      timeoutSeconds: control.timeoutSeconds,
+    };
+    const handler = await load();
+    let answer;
+    if (handler.error === null) answer = await execute(handler, execution, head, body);
+    else {
+      const { message, stack } = handler.error;
+      logs.append(execution, logs.ERROR, stack?.includes(message) ? stack : message);
+      execution.ended = true;
+      answer = { statusCode: 503, headers: [], body: toBuffer("") };
+    }
+    await writeLogs(settings, execution);
+    const raw = ["x-open-runtimes-log-id", control.logging ? control.id : "", "content-length", `${answer.body.length}`];
+    for (const [name, value] of answer.headers) raw.push(name, value);
+    if (answer.statusCode === 204 || answer.statusCode === 304) raw.splice(2, 2);
+    response.writeHead(answer.statusCode, raw);
+    response.end(answer.body);
+  };
+
+  const server = http.createServer((request, response) => {
+    respond(request, response).catch((error) => {
+      // The client went away, or something of ours failed: this request ends, the server stays.
+      if (!request.destroyed && !response.destroyed) print(null, logs.ERROR, `A request failed: ${error?.stack ?? error}`);
+      if (!response.headersSent) plainText(response, 500, "");
+    });
+  });
+  server.on("error", (error) => {
+    writeSync(2, `The server could not start: ${error.message}\n`);
+    process.exit(1);
+  });
+  const listening = () => writeSync(1, "HTTP server successfully started!\n");
+  if (settings.socket === null) server.listen(settings.port, "0.0.0.0", listening);
+  else {
+    removeStaleSocket(settings.socket);
+    server.listen(settings.socket, listening);
+  }
+  for (const signal of ["SIGTERM", "SIGINT"]) {
+    process.once(signal, () => {
+      server.close(() => process.exit(0));
+      server.closeIdleConnections();
+    });
+  }
+  load();
+}
+
+/** A socket that a killed server left would keep this one from listening. */
+function removeStaleSocket(name) {
+  try {
+    if (statSync(name).isSocket()) unlinkSync(name);
+  } catch {
+    // None there.
+  }
+}
+
+/** Lines `key=seconds` that the image's start script left. */
+function readTimings(file) {
+  try {
+    const text = readFileSync(file, "utf8");
+    return text === "" || text.endsWith("\n") ? text : `${text}\n`;
+  } catch {
+    return "";
+  }
+}
+
+module.exports = { serve };
