@@ -31,6 +31,9 @@ const SETTINGS = {
   npm_config_progress: "false",
   npm_config_logs_max: "0",
   npm_config_loglevel: "http",
+  // By default npm would try an unreachable registry for more than a minute.
+  npm_config_fetch_retry_mintimeout: "1000",
+  npm_config_fetch_retry_maxtimeout: "5000",
   npm_config_omit_lockfile_registry_resolved: "true",
   npm_config_allow_git: "none",
   npm_config_allow_remote: "none",

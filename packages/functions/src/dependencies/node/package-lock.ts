@@ -10,7 +10,7 @@ export interface PackageLock {
   readonly text: string;
   /** The direct dependencies, as the lock has them: with the lock, all that `npm ci` needs. */
   readonly manifest: PackageManifest;
-  /** What gets installed; development dependencies do not. */
+  /** What gets installed; development dependencies and optional ones for other systems do not. */
   readonly packages: readonly Package[];
   /** Those that have install scripts. */
   readonly withScripts: readonly string[];
@@ -47,7 +47,7 @@ export function readPackageLock(
     if (resolved !== undefined && registryHosts !== null) checkAddress(name, resolved, registryHosts);
     policy(name);
     checked[path] = rest;
-    if (rest.dev === true) continue;
+    if (rest.dev === true || !fitsSystem(rest)) continue;
     packages.push({ name, version: rest.version });
     if (rest.hasInstallScript === true) withScripts.add(name);
   }
@@ -87,6 +87,15 @@ function checkedEntry(name: string, entry: unknown): Record<string, unknown> & {
     );
   }
   return { ...entry, version };
+}
+
+/** npm leaves an optional package out when it names other systems than ours (`linux`, or `!win32`). */
+function fitsSystem(entry: Record<string, unknown>): boolean {
+  if (entry.optional !== true) return true;
+  const fits = (list: unknown, own: string) =>
+    !Array.isArray(list) ||
+    (!list.includes(`!${own}`) && (list.includes(own) || list.every((each) => String(each).startsWith("!"))));
+  return fits(entry.os, process.platform) && fits(entry.cpu, process.arch) && fits(entry.libc, "glibc");
 }
 
 function checkAddress(name: string, resolved: unknown, registryHosts: readonly string[]): void {

@@ -4,11 +4,12 @@ export function uvFailure(log: string, scripts: boolean): string {
   const text = log.replace(/\s*\n\s*(?:╰─▶|├─▶|│)?\s*/g, " ");
   const missing = /Because (\S+) was not found in the (?:package registry|provided package locations|cache)/.exec(text);
   if (missing) return `There is no package named "${missing[1]}" in the index.`;
-  const wheels =
-    /Because (\S+) (?:has no (?:usable )?wheels|.{0,80}? no (?:usable )?wheels)/.exec(text) ??
-    /no wheels .{0,120}?`?(\S+)`? .{0,80}?(?:building|--no-build)/.exec(text);
-  if (wheels || /building (?:from )?source is disabled|Building source distributions .{0,60} is disabled|--no-build/.test(text)) {
-    const name = wheels?.[1]?.replace(/[=<>!~].*$/, "");
+  const unbuilt =
+    /Wheels are required for `([^`]+)`|Because (?:all versions of )?(\S+?)(?:[=<>!~]\S*)? (?:has|have) no (?:usable )?wheels/.exec(
+      text,
+    );
+  if (unbuilt || /building (?:from )?source is disabled|--no-build/i.test(text)) {
+    const name = unbuilt?.[1] ?? unbuilt?.[2];
     const subject = name ? `"${name}"` : "A package";
     return scripts ? `${subject} has no build for this system.` : `${subject} needs a build step, and install scripts are off.`;
   }
