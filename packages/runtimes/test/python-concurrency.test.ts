@@ -132,6 +132,46 @@ test("CANCEL ends what can be ended and says what still holds a thread", async (
   expect(client.violations).toEqual([]);
 });
 
+test("calls sent before LOADED are answered after it; calls cancelled while they wait never run", async () => {
+  await using client = startPython();
+  const early = client.result("quick");
+  const report = client.load({
+    functions: { quick: "return 1", sleep: SLEEP, mark: 'cache["ran"] = True', ran: 'return "ran" in cache' },
+  });
+  expect((await report).errors).toEqual({});
+  expect(await early).toBe(1);
+  const sleeping = Array.from({ length: 64 }, () => client.result("sleep", { seconds: 1 }));
+  await pause(300);
+  const { id, answer } = client.start("mark", Buffer.from("{}"));
+  client.cancel(id);
+  expect((await answer).cancelled).toEqual({ running: false });
+  await Promise.all(sleeping);
+  expect(await client.result("ran")).toBe(false);
+  expect(client.violations).toEqual([]);
+});
+
+test("a flood of late lines waits for the host instead of filling the memory", async () => {
+  await using client = startPython();
+  await client.load({
+    functions: {
+      flood: [
+        "import threading",
+        "def f():\n    for i in range(200_000):\n        print('x' * 100)\n    print('end')",
+        "for _ in range(2):\n    threading.Thread(target=f).start()",
+      ].join("\n"),
+      quick: "return 1",
+    },
+    limits: { logBytes: 1 },
+  });
+  await client.call("flood");
+  expect(await client.result("quick")).toBe(1);
+  await expect.poll(() => client.ownerless.filter((entry) => entry.text === "end").length, { timeout: 20_000 }).toBe(2);
+  expect(client.ownerless.length).toBeGreaterThan(200_000);
+  const peak = Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${client.child.pid}/status`, "utf8"))?.[1]);
+  expect(peak).toBeLessThan(60 * 1024);
+  expect(client.violations).toEqual([]);
+});
+
 test("cancelling at any moment never harms another call", async () => {
   await using client = startPython();
   await client.load({

@@ -11,6 +11,8 @@ CHANNEL = 3
 LOAD, CALL, CANCEL, PING = 0x01, 0x02, 0x03, 0x04
 READY, LOADED, RESULT, ERROR, LOG, PONG, CANCELLED = 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87
 
+# Frames not written yet from which on whoever adds one waits.
+FLOOD_FRAMES = 10_000
 MAXIMUM_FRAME = 64 * 1024 * 1024
 
 head = Struct("<IBI")
@@ -40,11 +42,13 @@ def send(kind, id, payload, pack=head.pack, append=out.append):
 def flush():
     """Writes all collected frames. Blocks while the host does not read, which is what slows a flood of logs down.
 
-    Never waits for another thread's flush: that one looks again when it is done. (A lock waited for here could also
+    Does not wait for another thread's flush: that one looks again when it is done. (A lock waited for here could also
     be met by the same thread, when the garbage collector runs a finaliser that prints.)
     """
     while out:
-        if not _writing.acquire(False):
+        # A flood from a thread of user code has to wait for the host; for a second at a time, in case it waits for itself.
+        flooded = len(out) > FLOOD_FRAMES
+        if not _writing.acquire(flooded, 1 if flooded else -1):
             return
         try:
             # A copy and a deletion by length are atomic each, so frames appended meanwhile are kept for the next round.

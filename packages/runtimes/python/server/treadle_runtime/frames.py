@@ -20,6 +20,8 @@ _unpack = channel.head.unpack_from
 class Server:
     contract = None
     scheduler = None
+    # Calls that came before the contract was loaded.
+    early: list = []
 
 
 def serve():
@@ -29,6 +31,8 @@ def serve():
 
     signal(SIGINT, SIG_DFL)
     streams.install()
+    # With many computing threads each waits its turn for the interpreter; the usual 5 ms would make PONG late.
+    sys.setswitchinterval(0.001)
     Server.scheduler = Scheduler(_receive)
     channel.Turn.rouse = Server.scheduler.rouse_if_dormant
     version = ".".join(map(str, sys.version_info[:3]))
@@ -66,7 +70,26 @@ def _receive(data):
 
 def _call(id, name, body):
     execution = open_executions[id] = Execution(id)
-    function = Server.contract.find(name) if Server.contract is not None else None
+    if Server.contract is None:
+        # Sent before LOADED; looked at again, because loading may have ended between the two lines.
+        Server.early.append((execution, name, body))
+        if Server.contract is not None:
+            _begin_early()
+        return
+    _begin(execution, name, body)
+
+
+def _begin_early():
+    while True:
+        try:
+            call = Server.early.pop(0)
+        except IndexError:
+            return
+        _begin(*call)
+
+
+def _begin(execution, name, body):
+    function = Server.contract.find(name)
     if function is None:
         name = name.decode("utf-8", "replace")
         error = {"code": "UNKNOWN_FUNCTION", "message": "There is no function " + repr(name) + " here.", "function": name[:200]}
@@ -95,9 +118,18 @@ class Loading:
 def _load(id, _function, payload):
     from .load import load
 
-    Server.contract, report = load(json_text.parse(payload.decode()))
+    try:
+        contract, report = load(json_text.parse(payload.decode()))
+    except BaseException as error:
+        # Not a fault of one function, which would be in the report: out of memory, say.
+        message = "The functions could not be loaded: " + type(error).__name__ + " " + failures.message_of(error)
+        send(LOADED, id, json_text.encode_ascii({"errors": {"": {"code": "LOAD_FAILED", "message": message}}, "imports": {}}))
+        channel.flush()
+        return
     send(LOADED, id, json_text.encode_ascii(report))
+    Server.contract = contract
     channel.flush()
+    _begin_early()
     if any(function.needs_loop for function in Server.contract.functions()):
         # Imported and started before the first call asks for it.
         from . import event_loop
@@ -107,12 +139,12 @@ def _load(id, _function, payload):
 
 def _run(execution, function, body):
     """One call from its arguments to its result, on this thread."""
-    if execution.closed:
-        return
     execution.thread = get_ident()
-    # A context of its own: nothing a call sets is seen by the next one on this thread.
     try:
-        Context().run(_drive, execution, function, body)
+        # Cancelled while it waited? Looked at after `thread` is set, so that `cancel` never misses code that runs.
+        if not execution.closed:
+            # A context of its own: nothing a call sets is seen by the next one on this thread.
+            Context().run(_drive, execution, function, body)
     finally:
         if execution.cancelled:
             cancel.settle(execution)

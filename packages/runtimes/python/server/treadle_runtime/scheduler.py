@@ -91,6 +91,7 @@ class Scheduler:
 
     def _lead(self, me):
         jobs, popleft = self.jobs, self.jobs.popleft
+        begun = 0.0
         while True:
             written = monotonic()
             while jobs and self.stuck < MAXIMUM_STUCK:
