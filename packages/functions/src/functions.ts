@@ -2,6 +2,7 @@ import { TreadleError } from "@treadle/errors";
 import type { HandlerRequestHead, Runtimes } from "@treadle/runtimes";
 import type { SandboxDriver } from "@treadle/sandbox";
 import type { Store, WorkspaceDefinition } from "@treadle/store";
+import type { DependencyInstaller } from "./dependencies/index.ts";
 import { type CallInput, Execution } from "./executions/execution.ts";
 import { executionRecord } from "./executions/record.ts";
 import { Statistics } from "./executions/statistics.ts";
@@ -12,6 +13,7 @@ import { Prewarmed } from "./instances/prewarmed.ts";
 import { Roster } from "./instances/roster.ts";
 import type { CallableFunction, LoadedWorkspace } from "./loaded-workspace.ts";
 import type { FunctionsSettings } from "./settings.ts";
+import { type DependencyView, WorkspaceDependencies } from "./workspace-dependencies.ts";
 import { unknownFunction, type WorkspaceChange, Workspaces } from "./workspaces.ts";
 
 const IDLE_CHECK_MS = 1_000;
@@ -20,6 +22,7 @@ export interface FunctionsOptions {
   readonly store: Store;
   readonly driver: SandboxDriver;
   readonly runtimes: Runtimes;
+  readonly installer: DependencyInstaller;
   readonly settings: FunctionsSettings;
   readonly warn: (message: string, fields: object) => void;
 }
@@ -31,6 +34,7 @@ export class Functions implements AsyncDisposable {
   readonly statistics = new Statistics();
   readonly #store: Store;
   readonly #workspaces: Workspaces;
+  readonly #dependencies: WorkspaceDependencies;
   readonly #roster: Roster;
   readonly #prewarmed: Prewarmed;
   readonly #idleTimer: NodeJS.Timeout;
@@ -51,13 +55,18 @@ export class Functions implements AsyncDisposable {
       warn: options.warn,
     });
     const starter = new InstanceStarter({ driver, prewarmed: this.#prewarmed, settings });
+    this.#dependencies = new WorkspaceDependencies({
+      store: options.store,
+      installer: options.installer,
+      infer: settings.inferDependencies,
+      warn: options.warn,
+    });
     this.#workspaces = new Workspaces({
       store: options.store,
       runtimes: options.runtimes,
       settings,
       newPool: (program) => new Pool(program, { settings, roster: this.#roster, starter }),
-      dependencySource: () => () => null,
-      onImports: async () => undefined,
+      dependencies: this.#dependencies,
     });
     this.#idleTimer = setInterval(() => this.#roster.stopIdle(settings.idleMs), IDLE_CHECK_MS).unref();
   }
@@ -81,6 +90,25 @@ export class Functions implements AsyncDisposable {
   /** @throws UNKNOWN_WORKSPACE */
   removeWorkspace(name: string): Promise<void> {
     return this.#workspaces.remove(name);
+  }
+
+  /** The dependencies of a workspace by language, with the state of their installation. @throws UNKNOWN_WORKSPACE */
+  async dependencies(workspace: string): Promise<DependencyView[]> {
+    await this.#workspaces.get(workspace);
+    return this.#dependencies.list(workspace);
+  }
+
+  /**
+   * Replaces the dependencies of a workspace in one language: manifest files by name (`package.json`, `package-lock.json`;
+   * `requirements.txt`, `pyproject.toml`, `uv.lock`); none: no dependencies. They are installed behind the caller.
+   * @throws UNKNOWN_WORKSPACE, UNKNOWN_RUNTIME, INSTALL_FAILED when the manifest is malformed or names what may not be installed
+   */
+  async setDependencies(workspace: string, language: string, files: Readonly<Record<string, string>>): Promise<void> {
+    this.checkAccepting();
+    const runtime = this.runtimes.named(language);
+    if (runtime === undefined)
+      throw new TreadleError("UNKNOWN_RUNTIME", `${JSON.stringify(language.slice(0, 64))} is not a language of this server.`);
+    await this.#workspaces.setDependencies(workspace, runtime.language, files);
   }
 
   /**
@@ -172,6 +200,7 @@ export class Functions implements AsyncDisposable {
     }
     await Promise.all([...this.#roster.instances].map((instance) => instance.kill("the server stops")));
     await this.#prewarmed[Symbol.asyncDispose]();
+    await this.#dependencies[Symbol.asyncDispose]();
   }
 
   #target(loaded: LoadedWorkspace, name: string): CallableFunction {

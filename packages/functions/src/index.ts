@@ -1,3 +1,9 @@
+export {
+  createDependencyInstaller,
+  DEFAULT_DEPENDENCY_SETTINGS,
+  type DependencyInstaller,
+  type DependencySettings,
+} from "./dependencies/index.ts";
 export type { CallInput, Execution, Outcome } from "./executions/execution.ts";
 export type { LogEntry } from "./executions/log.ts";
 export { DURATION_BUCKETS_MS, type ExecutionTotals } from "./executions/statistics.ts";
@@ -6,4 +12,5 @@ export { Functions, type FunctionsOptions } from "./functions.ts";
 export type { InstanceView } from "./instances/instance-view.ts";
 export type { SourceFile } from "./program.ts";
 export type { FunctionsSettings } from "./settings.ts";
+export type { DependencyView } from "./workspace-dependencies.ts";
 export type { WorkspaceChange } from "./workspaces.ts";

@@ -29,6 +29,8 @@ export interface FunctionsSettings {
   readonly logEntryCharacters: number;
   /** Input and output kept with an execution's record are cut to this. */
   readonly recordBytes: number;
+  /** Whether packages that code imports and no manifest names are added to the workspace's dependencies. */
+  readonly inferDependencies: boolean;
   /** Built-in modules inline Node code may load; null: all. */
   readonly allowedModules: readonly string[] | null;
 }

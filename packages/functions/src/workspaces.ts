@@ -1,7 +1,7 @@
 import { TreadleError } from "@treadle/errors";
 import type { Contract, Runtimes } from "@treadle/runtimes";
 import type { FunctionDefinition, Store, WorkspaceDefinition } from "@treadle/store";
-import { buildPrograms, type CheckedFunction, type DependencySource, programNameOf } from "./build-programs.ts";
+import { buildPrograms, type CheckedFunction, programNameOf } from "./build-programs.ts";
 import { type CompleteFunction, completeFunction, type FunctionInput, type FunctionSettings } from "./function-input.ts";
 import type { Pool } from "./instances/pool.ts";
 import type { CallableFunction, LoadedWorkspace } from "./loaded-workspace.ts";
@@ -9,6 +9,7 @@ import { checkedWorkspaceName, shown } from "./names.ts";
 import { compileParameters } from "./parameters/compile.ts";
 import type { Program } from "./program.ts";
 import type { FunctionsSettings } from "./settings.ts";
+import type { WorkspaceDependencies } from "./workspace-dependencies.ts";
 
 const DEFAULT_LANGUAGE = "node";
 
@@ -23,17 +24,13 @@ export interface WorkspaceChange {
   readonly expectedRevision?: number;
 }
 
-/** Called after a save with the packages each function imports, by language. */
-export type ImportsListener = (workspace: string, language: string, imports: readonly string[]) => Promise<void>;
-
 /** The workspaces this process serves: definitions in memory over the store, with the pools of their programs. */
 export class Workspaces {
   readonly #store: Store;
   readonly #runtimes: Runtimes;
   readonly #settings: FunctionsSettings;
   readonly #newPool: (program: Program) => Pool;
-  readonly #dependencySource: (workspace: string) => DependencySource;
-  readonly #onImports: ImportsListener;
+  readonly #dependencies: WorkspaceDependencies;
   readonly #loaded = new Map<string, LoadedWorkspace>();
   readonly #loading = new Map<string, Promise<LoadedWorkspace>>();
   /** The last change under way of each workspace: changes of one workspace are made one after the other. */
@@ -44,15 +41,13 @@ export class Workspaces {
     runtimes: Runtimes;
     settings: FunctionsSettings;
     newPool: (program: Program) => Pool;
-    dependencySource: (workspace: string) => DependencySource;
-    onImports: ImportsListener;
+    dependencies: WorkspaceDependencies;
   }) {
     this.#store = options.store;
     this.#runtimes = options.runtimes;
     this.#settings = options.settings;
     this.#newPool = options.newPool;
-    this.#dependencySource = options.dependencySource;
-    this.#onImports = options.onImports;
+    this.#dependencies = options.dependencies;
   }
 
   /** A workspace that is in memory already. */
@@ -87,15 +82,13 @@ export class Workspaces {
     return this.#inTurn(name, () => this.#save(name, change));
   }
 
-  /** Makes programs anew from the stored definition, e.g. because the dependencies changed. */
-  reload(name: string): Promise<void> {
+  /** Changes the dependencies of one language; instances are made anew with them. See `WorkspaceDependencies.set` for what it throws. */
+  setDependencies(name: string, language: string, files: Readonly<Record<string, string>>): Promise<void> {
     return this.#inTurn(name, async () => {
-      const current = this.#loaded.get(name);
-      if (current === undefined) return;
-      const checked = current.definition.functions.map((each) => this.#checked(fromStored(each)));
-      const programs = buildPrograms(name, checked, this.#settings, this.#dependencySource(name));
-      const pools = new Map([...programs].map(([key, program]) => [key, this.#newPool(program)]));
-      this.#publish(current.definition, checked, pools, "its dependencies changed");
+      const { definition } = await this.get(name);
+      await this.#dependencies.set(name, language, files);
+      const checked = definition.functions.map((each) => this.#checked(fromStored(each)));
+      this.#publish(definition, checked, await this.#newPools(name, checked), "its dependencies changed");
     });
   }
 
@@ -105,6 +98,7 @@ export class Workspaces {
       if (!(await this.#store.workspaces.remove(name))) throw unknownWorkspace(name);
       const loaded = this.#loaded.get(name);
       this.#loaded.delete(name);
+      this.#dependencies.forget(name);
       for (const pool of loaded?.pools.values() ?? []) {
         for (const execution of pool.close("its workspace was deleted")) execution.fail(unknownWorkspace(name));
       }
@@ -127,9 +121,7 @@ export class Workspaces {
     const already = this.#loaded.get(name);
     if (already !== undefined) return already;
     const checked = definition.functions.map((each) => this.#checked(fromStored(each)));
-    const programs = buildPrograms(name, checked, this.#settings, this.#dependencySource(name));
-    const pools = new Map([...programs].map(([key, program]) => [key, this.#newPool(program)]));
-    return this.#publish(definition, checked, pools, "its code was replaced");
+    return this.#publish(definition, checked, await this.#newPools(name, checked), "its code was replaced");
   }
 
   async #save(name: string, change: WorkspaceChange): Promise<WorkspaceDefinition> {
@@ -149,7 +141,7 @@ export class Workspaces {
         ? [...previous.values()].filter((each) => !names.has(each.name)).map((each) => this.#checked(each))
         : [];
     const functions = [...kept, ...changed];
-    const programs = buildPrograms(name, functions, this.#settings, this.#dependencySource(name));
+    const programs = buildPrograms(name, functions, this.#settings, await this.#dependencies.sourceOf(name));
     const touched = new Set(changed.map(programNameOf));
     const pools = new Map<string, Pool>();
     try {
@@ -159,13 +151,23 @@ export class Workspaces {
         { mode: change.mode, functions: changed.map((each) => toStored(each.definition)), remove: change.remove ?? [] },
         change.expectedRevision === undefined ? {} : { expectedRevision: change.expectedRevision },
       );
-      this.#publish(definition, functions, pools, "its code was replaced");
-      for (const [language, packages] of imports) await this.#onImports(name, language, packages);
+      let inferred = false;
+      for (const [language, packages] of imports)
+        inferred = (await this.#dependencies.infer(name, language, packages)) || inferred;
+      if (inferred) {
+        closeAll(pools.values(), "its dependencies changed");
+        this.#publish(definition, functions, await this.#newPools(name, functions), "its code was replaced");
+      } else this.#publish(definition, functions, pools, "its code was replaced");
       return definition;
     } catch (error) {
-      for (const pool of pools.values()) pool.close("its code was refused");
+      closeAll(pools.values(), "its code was refused");
       throw error;
     }
+  }
+
+  async #newPools(name: string, functions: readonly CheckedFunction[]): Promise<Map<string, Pool>> {
+    const programs = buildPrograms(name, functions, this.#settings, await this.#dependencies.sourceOf(name));
+    return new Map([...programs].map(([key, program]) => [key, this.#newPool(program)]));
   }
 
   /** Makes the pools of a change and loads what it touches, so that broken code is refused and good code is warm. */
@@ -271,6 +273,10 @@ export class Workspaces {
       );
     return { definition, runtime, check: compileParameters(definition.name, definition.parameters) };
   }
+}
+
+function closeAll(pools: Iterable<Pool>, reason: string): void {
+  for (const pool of pools) pool.close(reason);
 }
 
 export function unknownWorkspace(name: string): TreadleError {

@@ -65,7 +65,7 @@ export async function buildApp(parts: AppParts): Promise<FastifyInstance> {
   app.setErrorHandler((error, request, reply) => {
     const problem = problemOf(error);
     if (problem.status >= 500) request.log.error({ err: error, route: request.routeOptions.url }, problem.message);
-    return reply.code(problem.status).type("application/json; charset=utf-8").serializer(JSON.stringify).send(problem);
+    return reply.code(problem.status).type("application/json; charset=utf-8").serializer(JSON.stringify).send(problem.toJSON());
   });
   app.setNotFoundHandler((request) => {
     throw new TreadleError("ROUTE_NOT_FOUND", `There is no route ${request.method} ${request.url.slice(0, 200)}.`);

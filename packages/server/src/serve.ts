@@ -2,15 +2,15 @@ import { mkdirSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { join, resolve } from "node:path";
-import { Functions } from "@treadle/functions";
+import { createDependencyInstaller, Functions } from "@treadle/functions";
 import { findRuntimes } from "@treadle/runtimes";
-import { createBubblewrapDriver } from "@treadle/sandbox";
+import { createSandboxDriver } from "@treadle/sandbox";
 import { openStore } from "@treadle/store";
 import { pino } from "pino";
 import { buildApp } from "./app.ts";
 import { adminKeyOf } from "./security/admin-key.ts";
 import { createGuard } from "./security/guard.ts";
-import { functionsSettings } from "./settings/functions-settings.ts";
+import { dependencySettings, functionsSettings } from "./settings/functions-settings.ts";
 import type { Settings } from "./settings/settings.ts";
 
 /** A running server. */
@@ -45,10 +45,19 @@ export async function serve(settings: Settings): Promise<RunningServer> {
       log: (level, message, fields) => log[level](fields ?? {}, message),
     }),
   );
-  const driver = parts.use(await createBubblewrapDriver({ stateDirectory: join(dataDirectory, "sandbox"), warn }));
+  const driver = parts.use(await createSandboxDriver(settings.sandbox, { stateDirectory: join(dataDirectory, "sandbox"), warn }));
   const runtimes = await findRuntimes();
   for (const missing of runtimes.missing) warn(`no ${missing.language}: ${missing.reason} ${missing.remedy}`);
-  const functions = parts.use(new Functions({ store, driver, runtimes, settings: functionsSettings(settings), warn }));
+  const installer = createDependencyInstaller({
+    driver,
+    runtimes: runtimes.available,
+    directory: join(dataDirectory, "dependencies"),
+    settings: dependencySettings(settings),
+    warn,
+    environment: settings.npmRegistry === null ? process.env : { ...process.env, NPM_CONFIG_REGISTRY: settings.npmRegistry },
+  });
+  await installer.sweep();
+  const functions = parts.use(new Functions({ store, driver, runtimes, installer, settings: functionsSettings(settings), warn }));
   const app = await buildApp({
     functions,
     store,

@@ -60,6 +60,11 @@ export class Instance implements ProcessOwner {
     process.own(this);
   }
 
+  /** Whether it can take one more call now. While it is asked whether it still answers, calls had better wait. */
+  get hasRoom(): boolean {
+    return this.open && this.#blockedTimer === undefined && this.#inFlight.size < this.program.concurrency;
+  }
+
   get inFlight(): number {
     return this.#inFlight.size;
   }
@@ -136,8 +141,8 @@ export class Instance implements ProcessOwner {
     switch (kind) {
       case FrameKind.result: {
         const execution = this.#inFlight.get(id);
-        if (execution === undefined) return this.#stray();
-        this.#onResult(execution, id, bytes, start, end);
+        if (execution === undefined) this.#stray();
+        else this.#onResult(execution, bytes, start, end);
         return;
       }
       case FrameKind.log:
@@ -145,9 +150,12 @@ export class Instance implements ProcessOwner {
         return;
       case FrameKind.error: {
         const execution = this.#inFlight.get(id);
-        if (execution === undefined) return this.#stray();
+        if (execution === undefined) {
+          this.#stray();
+          return;
+        }
         const error = checkedRuntimeError(parsed(bytes, start, end));
-        this.#finish(execution, id, () => execution.fail(userError(error, execution.target.functionName)));
+        this.#finish(execution, () => execution.fail(userError(error, execution.target.functionName)));
         return;
       }
       case FrameKind.cancelled: {
@@ -155,6 +163,7 @@ export class Instance implements ProcessOwner {
         this.#blockedTimer = undefined;
         const answer = parsed(bytes, start, end) as { running?: unknown } | null;
         if (answer?.running === true) this.retire("a call that timed out still runs in it");
+        else if (this.open) this.#listener.onRoom(this);
         return;
       }
       case FrameKind.loaded:
@@ -192,13 +201,16 @@ export class Instance implements ProcessOwner {
     return error === undefined ? null : userError(error, functionName);
   }
 
-  #onResult(execution: Execution, id: number, bytes: Buffer, start: number, end: number): void {
+  #onResult(execution: Execution, bytes: Buffer, start: number, end: number): void {
     if (execution.input.kind === "handler") {
       const headBytes = end - start >= 4 ? bytes.readUInt32LE(start) : -1;
-      if (headBytes < 0 || start + 4 + headBytes > end) return void this.kill("it sent a malformed response");
+      if (headBytes < 0 || start + 4 + headBytes > end) {
+        void this.kill("it sent a malformed response");
+        return;
+      }
       const head = bytes.toString("utf8", start + 4, start + 4 + headBytes);
       const body = Buffer.from(bytes.subarray(start + 4 + headBytes, end));
-      this.#finish(execution, id, () => execution.end({ state: "responded", head, body }));
+      this.#finish(execution, () => execution.end({ state: "responded", head, body }));
       return;
     }
     if (end - start > this.#settings.resultBytes) {
@@ -206,23 +218,24 @@ export class Instance implements ProcessOwner {
         "RESULT_TOO_LARGE",
         `The result is ${end - start} bytes; the limit is ${this.#settings.resultBytes}.`,
       );
-      this.#finish(execution, id, () => execution.fail(error));
+      this.#finish(execution, () => execution.fail(error));
       return;
     }
     const result = bytes.toString("utf8", start, end);
     if (!isJson(result)) {
       const error = new TreadleError("INVALID_RESPONSE", "The function's process answered with something that is not JSON.");
-      this.#finish(execution, id, () => execution.fail(error));
+      this.#finish(execution, () => execution.fail(error));
       return;
     }
-    this.#finish(execution, id, () => execution.end({ state: "succeeded", result }));
+    this.#finish(execution, () => execution.end({ state: "succeeded", result }));
   }
 
   /**
    * Ends an execution. When it is the only one in flight, one turn of the event loop later: what it wrote natively
    * before its result is then already read and tied to it.
    */
-  #finish(execution: Execution, id: number, end: () => void): void {
+  #finish(execution: Execution, end: () => void): void {
+    const id = execution.channelId;
     if (this.#inFlight.size > 1) {
       this.#inFlight.remove(id);
       end();
@@ -247,7 +260,10 @@ export class Instance implements ProcessOwner {
   }
 
   #onLog(id: number, bytes: Buffer, start: number, end: number): void {
-    if (end - start < 10) return void this.kill("it sent a malformed log line");
+    if (end - start < 10) {
+      void this.kill("it sent a malformed log line");
+      return;
+    }
     const execution = this.#inFlight.get(id);
     const level = LOG_LEVELS[bytes[start] as number] ?? "info";
     const sent = bytes.readDoubleLE(start + 2);

@@ -43,7 +43,10 @@ export class Pool implements InstanceListener {
   /** Runs an execution on an instance with room, or lets it wait for one. */
   submit(execution: Execution): void {
     const instance = this.#withRoom();
-    if (instance !== null) return this.#start(execution, instance);
+    if (instance !== null) {
+      this.#start(execution, instance);
+      return;
+    }
     if (this.#waiting.length >= this.#settings.queueLength) {
       execution.fail(
         new TreadleError("QUEUE_FULL", `${this.#waiting.length} calls already wait for ${execution.target.functionName}.`, {
@@ -82,7 +85,7 @@ export class Pool implements InstanceListener {
 
   onRoom(instance: Instance): void {
     this.#failures = 0;
-    while (this.#waiting.length > 0 && instance.open && instance.inFlight < this.program.concurrency) {
+    while (this.#waiting.length > 0 && instance.hasRoom) {
       this.#start(this.#waiting.shift() as Execution, instance);
     }
     if (instance.inFlight === 0 && this.#roster.contended) this.#roster.admit();
@@ -99,8 +102,7 @@ export class Pool implements InstanceListener {
   #withRoom(): Instance | null {
     let best: Instance | null = null;
     for (const instance of this.#instances) {
-      if (instance.open && instance.inFlight < this.program.concurrency && (best === null || instance.inFlight < best.inFlight))
-        best = instance;
+      if (instance.hasRoom && (best === null || instance.inFlight < best.inFlight)) best = instance;
     }
     return best;
   }
@@ -114,7 +116,10 @@ export class Pool implements InstanceListener {
   #serveWaiting(): void {
     while (this.#waiting.length > 0) {
       const instance = this.#withRoom();
-      if (instance === null) return this.#grow();
+      if (instance === null) {
+        this.#grow();
+        return;
+      }
       this.#start(this.#waiting.shift() as Execution, instance);
     }
   }

@@ -1,10 +1,11 @@
 import { TreadleError } from "@treadle/errors";
-import type { FunctionInput, Functions } from "@treadle/functions";
+import type { DependencyView, FunctionInput, Functions } from "@treadle/functions";
 import { INLINE_SOURCE_PATH } from "@treadle/functions";
 import type { ExecutionRecord, FunctionDefinition, Store, WorkspaceDefinition } from "@treadle/store";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import {
+  dependencyView,
   errorBody,
   executionView,
   functionInput,
@@ -18,6 +19,7 @@ import {
 const failures = { "4xx": errorBody, "5xx": errorBody };
 const inWorkspace = z.object({ workspace: workspaceName });
 const ofFunction = z.object({ workspace: workspaceName, function: functionName });
+const ofLanguage = z.object({ workspace: workspaceName, language: z.string().max(64).describe("`node` or `python`") });
 const revision = z.object({
   revision: z.coerce
     .number()
@@ -171,6 +173,56 @@ export function apiRoutes({ functions, store }: { readonly functions: Functions;
         await functions.workspace(workspace);
         await functions.save(workspace, { mode: "merge", functions: [], remove: [name] });
         return reply.code(204).send(null);
+      },
+    );
+
+    app.get(
+      "/api/v1/workspaces/:workspace/dependencies",
+      {
+        schema: {
+          tags: ["dependencies"],
+          summary: "What a workspace depends on, by language, with the state and log of the installation",
+          params: inWorkspace,
+          response: { 200: z.object({ dependencies: z.array(dependencyView) }), ...failures },
+        },
+      },
+      async (request) => ({ dependencies: (await functions.dependencies(request.params.workspace)).map(viewOfDependency) }),
+    );
+
+    app.get(
+      "/api/v1/workspaces/:workspace/dependencies/:language",
+      {
+        schema: {
+          tags: ["dependencies"],
+          summary: "What a workspace depends on in one language",
+          params: ofLanguage,
+          response: { 200: dependencyView, ...failures },
+        },
+      },
+      async (request) => dependencyOf(functions, request.params.workspace, request.params.language),
+    );
+
+    app.put(
+      "/api/v1/workspaces/:workspace/dependencies/:language",
+      {
+        schema: {
+          tags: ["dependencies"],
+          summary: "Replace what a workspace depends on in one language; installed behind the answer",
+          params: ofLanguage,
+          body: z.strictObject({
+            files: z
+              .record(z.string(), z.string())
+              .describe(
+                "Manifest files by name: `package.json`, `package-lock.json`; `requirements.txt`, `pyproject.toml`, `uv.lock`. None: no dependencies.",
+              ),
+          }),
+          response: { 200: dependencyView, ...failures },
+        },
+      },
+      async (request) => {
+        const { workspace, language } = request.params;
+        await functions.setDependencies(workspace, language, request.body.files);
+        return dependencyOf(functions, workspace, language);
       },
     );
 
@@ -421,6 +473,27 @@ function viewOfWorkspace(definition: WorkspaceDefinition): z.infer<typeof worksp
 function viewOfExecution(record: ExecutionRecord): z.infer<typeof executionView> {
   const { errorCode: _code, error, logs, ...rest } = record;
   return { ...rest, error: error === null ? null : JSON.parse(error), logs: logs === null ? [] : JSON.parse(logs) };
+}
+
+async function dependencyOf(functions: Functions, workspace: string, language: string): Promise<z.infer<typeof dependencyView>> {
+  const known = functions.runtimes.named(language)?.language ?? language;
+  const found = (await functions.dependencies(workspace)).find((each) => each.language === known);
+  return found === undefined
+    ? { language: known, files: {}, inferred: [], lock: null, status: "none", error: null, log: "", updatedAt: 0 }
+    : viewOfDependency(found);
+}
+
+function viewOfDependency({
+  language,
+  manifest,
+  inferred,
+  lock,
+  status,
+  error,
+  log,
+  updatedAt,
+}: DependencyView): z.infer<typeof dependencyView> {
+  return { language, files: { ...manifest }, inferred: [...inferred], lock, status, error, log, updatedAt };
 }
 
 function textOrBase64<T extends string, B extends string>(content: Buffer, text: T, base64: B): { [K in T | B]?: string } {

@@ -106,3 +106,16 @@ export const executionView = z
 
 export const workspaceName = z.string().describe("Name of a workspace");
 export const functionName = z.string().describe("Name of a function");
+
+export const dependencyView = z
+  .object({
+    language: z.string(),
+    files: z.record(z.string(), z.string()).describe("Manifest files by name"),
+    inferred: z.array(z.string()).describe("Packages added because the code imports them"),
+    lock: z.string().nullable().describe("What exactly is installed"),
+    status: z.enum(["none", "resolving", "installing", "ready", "failed"]),
+    error: z.unknown().nullable(),
+    log: z.string().describe("End of the installer's output"),
+    updatedAt: z.number(),
+  })
+  .meta({ id: "Dependencies" });

@@ -1,4 +1,4 @@
-import type { FunctionsSettings } from "@treadle/functions";
+import { DEFAULT_DEPENDENCY_SETTINGS, type DependencySettings, type FunctionsSettings } from "@treadle/functions";
 import type { Settings } from "./settings.ts";
 
 const MEBIBYTE = 1024 * 1024;
@@ -26,6 +26,18 @@ export function functionsSettings(settings: Settings): FunctionsSettings {
     logBytes: settings.logMaxBytes,
     logEntryCharacters: settings.logEntryCharacters,
     recordBytes: settings.recordMaxCharacters,
+    inferDependencies: settings.dependenciesInfer,
     allowedModules: settings.nodeBuiltinModules,
+  };
+}
+
+/** What the operator decides about dependencies. */
+export function dependencySettings(settings: Settings): DependencySettings {
+  return {
+    ...DEFAULT_DEPENDENCY_SETTINGS,
+    allow: settings.dependenciesAllow.length === 0 ? null : settings.dependenciesAllow,
+    deny: settings.dependenciesDeny,
+    allowScripts: settings.dependenciesScripts,
+    trustedHosts: settings.dependenciesHosts,
   };
 }

@@ -281,6 +281,13 @@ export const SETTINGS = {
     "`yes`: packages may run install scripts and build from source, in the install's sandbox.",
     yes,
   ),
+  dependenciesHosts: setting(
+    "TREADLE_DEPENDENCIES_HOSTS",
+    "dependencies-hosts",
+    "",
+    "Further hosts (`host` or `host:port`) that the registries send downloads to.",
+    list,
+  ),
   dependenciesInfer: setting(
     "TREADLE_DEPENDENCIES_INFER",
     "dependencies-infer",

@@ -19,7 +19,7 @@ export function npmFailure(log: string): string {
     case "EINTEGRITY":
       return "The registry served a package whose content does not have the hash that was locked.";
     case "ERESOLVE":
-      return `The packages cannot be installed together: ${firstSentence(text, /peer(?:Optional)? \S+ from .*|While resolving.*/)}.`;
+      return `The packages cannot be installed together: ${firstSentence(text, /peer(?:Optional)? \S+ from .*/)}.`;
     case "EUSAGE":
       return "package-lock.json does not fit package.json; run `npm install` to bring it up to date.";
     case "E401":
