@@ -1,7 +1,8 @@
 import type { Duplex, Readable } from "node:stream";
 
 /**
- * A host path made visible inside a sandbox. Targets in `/usr`, `/etc`, `/proc`, `/dev` and `/sys` belong to the root. A
+ * A host path made visible inside a sandbox. No target lies in `/usr`, `/etc`, `/proc`, `/dev`
+ * or `/run/treadle`: those belong to the root. A
  * read-write source belongs to the sandbox's user while it lives; afterwards everything in it is given back.
  */
 export interface Mount {
@@ -82,7 +83,8 @@ export interface Sandbox extends AsyncDisposable {
   /** Read both, or `resume()` them: a full pipe stops the program, and an unread one stays open after its end. */
   readonly stdout: Readable;
   readonly stderr: Readable;
-  /** Host path of the directory that is visible inside, read-only, as /run/treadle: sockets and late files go here. */
+  /** Host path of the directory that is visible inside, read-only, as /run/treadle: sockets and late files go
+   * here, readable for every user. */
   readonly runDirectory: string;
   /** The path by which the program finds `target`, a path inside: the same, except with the driver `none`. */
   pathInside(target: string): string;

@@ -4,6 +4,7 @@ import { lstat, mkdir, mkdtemp, readdir, readFile, realpath, rename, rm, writeFi
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { TreadleError } from "@treadle/errors";
+import { killLeftovers } from "./leftover-processes.ts";
 
 /** `sun_path` of a unix socket address holds 108 bytes with the final NUL. */
 const SOCKET_PATH_LIMIT = 107;
@@ -61,8 +62,10 @@ export class StateDirectory {
     await writeFile(draft, `${process.pid} ${startTime(process.pid)}\n`);
     await rename(draft, join(path, "owner"));
 
-    await rm(join(path, "run"), { recursive: true, force: true });
-    await removeShortDirectory(join(path, "run-directory"));
+    await removeRunDirectories(join(path, "run"));
+    const short = await shortDirectory(join(path, "run-directory"));
+    if (short !== null) await removeRunDirectories(short);
+    await rm(join(path, "run-directory"), { force: true });
     let runParent = join(path, "run");
     if (runParent.length + 1 + ID_LENGTH + SOCKET_NAME_RESERVE > SOCKET_PATH_LIMIT) {
       // mkdtemp makes it 0700 under a name nobody could have taken before.
@@ -103,11 +106,6 @@ export class StateDirectory {
     return files;
   }
 
-  /** Ids of the run directories that are there. */
-  async runIds(): Promise<string[]> {
-    return readdir(this.#runParent).catch(() => []);
-  }
-
   /** Lets others take the directory. */
   async close(): Promise<void> {
     await rm(this.#runParent, { recursive: true, force: true });
@@ -116,12 +114,17 @@ export class StateDirectory {
   }
 }
 
-/** Removes the short run directory noted in `note`, if it is one of ours: the note lies on disk and could name anything. */
-async function removeShortDirectory(note: string): Promise<void> {
+/** Removes the run directories of an earlier life, and what may still run in them. */
+async function removeRunDirectories(parent: string): Promise<void> {
+  const names = await readdir(parent).catch(() => []);
+  killLeftovers(names.filter((name) => /^[0-9a-f]{12}$/.test(name)));
+  await rm(parent, { recursive: true, force: true });
+}
+
+/** The short run directory noted in `note`, if it is one of ours: the note lies on disk and could name anything. */
+async function shortDirectory(note: string): Promise<string | null> {
   const path = await readFile(note, "utf8").catch(() => null);
-  if (path === null) return;
+  if (path === null || !/\/treadle-[A-Za-z0-9]{6}$/.test(path)) return null;
   const status = await lstat(path).catch(() => null);
-  const named = /^treadle-[A-Za-z0-9]{6}$/.test(path.slice(path.lastIndexOf("/") + 1));
-  if (named && status?.isDirectory() && status.uid === process.geteuid?.()) await rm(path, { recursive: true, force: true });
-  await rm(note, { force: true });
+  return status?.isDirectory() && status.uid === process.geteuid?.() ? path : null;
 }

@@ -64,7 +64,7 @@ test("v2: groups are made in the nearest place with memory and pids, limits writ
   directory("", { "cgroup.controllers": "cpu memory pids", "cgroup.subtree_control": "cpu memory pids" });
   directory("user", { "cgroup.controllers": "cpu io memory pids", "cgroup.subtree_control": "memory pids cpu" });
   const own = directory("user/session", { "cgroup.controllers": "", "cgroup.subtree_control": "", "cgroup.procs": "1\n" });
-  directory("user/name", { "cgroup.controllers": "memory pids", "cgroup.subtree_control": "memory pids", "cpu.weight": "100" });
+  directory("user/name", { "cgroup.controllers": "memory pids", "cgroup.subtree_control": "memory pids" });
   const hierarchy: Hierarchy = { version: 2, controllers: [], mountPoint: mount, ownDirectory: own };
   const groups = openVersion2(hierarchy, "name");
   expect(groups?.controls).toEqual({ memory: true, processes: true, cpu: false });
@@ -87,9 +87,8 @@ test("v2: groups are made in the nearest place with memory and pids, limits writ
 test("v2: a CPU ceiling is written as quota and period, and taken away again", () => {
   const all = "cpu memory pids";
   const own = directory("own", { "cgroup.controllers": all, "cgroup.subtree_control": all });
-  directory("own/name", { "cgroup.controllers": all, "cgroup.subtree_control": all, "cpu.weight": "100" });
+  directory("own/name", { "cgroup.controllers": all, "cgroup.subtree_control": all });
   const groups = openVersion2({ version: 2, controllers: [], mountPoint: mount, ownDirectory: own }, "name");
-  expect(read("own/name/cpu.weight")).toBe("25");
   const group = groups?.create("box", LIMITS);
   expect(read("own/name/box/cpu.max")).toBe("50000 100000");
   group?.setLimits({ ...LIMITS, cpus: null });
@@ -120,7 +119,6 @@ test("v1: memory and swap are set in the order the kernel wants, CPU as a quota"
   expect(read("memory/name/box/memory.memsw.limit_in_bytes")).toBe("100000000");
   expect(read("pids/name/box/pids.max")).toBe("12");
   expect(read("cpu/name/box/cpu.cfs_quota_us")).toBe("50000");
-  expect(read("cpu/name/cpu.shares")).toBe("256");
   expect(group?.joinFiles).toEqual(["memory", "pids", "cpu"].map((name) => join(mount, name, "name/box/cgroup.procs")));
   writeFileSync(join(mount, "memory/name/box/memory.oom_control"), "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n");
   expect(group?.outOfMemoryKills()).toBe(1);

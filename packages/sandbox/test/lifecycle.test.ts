@@ -218,6 +218,25 @@ test("processes that an earlier life left in its control groups are killed at th
   }
 });
 
+test("an orphan that no control group knows of is found by its run directory", async () => {
+  const stateDirectory = await mkdtemp(join(tmpdir(), "treadle-orphan-"));
+  try {
+    const marker = `orphan-${process.pid}-${Math.random()}`;
+    const left = join(stateDirectory, "run", "0123456789ab");
+    await mkdir(left, { recursive: true });
+    const options = ["--ro-bind", "/", "/", "--tmpfs", "/run", "--ro-bind", left, "/run/treadle", "--unshare-pid", "--"];
+    const orphan = spawn("bwrap", [...options, PYTHON, "-c", `import time; time.sleep(600) # ${marker}`], { stdio: "ignore" });
+    const dead = new Promise((resolve) => orphan.once("exit", resolve));
+    await until(() => processesWith(marker).some((pid) => readFileSync(`/proc/${pid}/comm`, "utf8").startsWith("python")), 5000);
+    const driver = await createBubblewrapDriver({ stateDirectory, warn: () => {} });
+    await dead;
+    await until(() => processesWith(marker).length === 0, 2000);
+    await driver[Symbol.asyncDispose]();
+  } finally {
+    await rm(stateDirectory, { recursive: true, force: true });
+  }
+});
+
 test("an unknown driver is an invalid setting", async () => {
   await expect(createSandboxDriver("chroot", { stateDirectory: "/nowhere", warn: () => {} })).rejects.toMatchObject({
     code: "INVALID_SETTING",

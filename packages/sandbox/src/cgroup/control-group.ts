@@ -25,7 +25,11 @@ export interface ControlGroup {
   remove(): Promise<void>;
 }
 
-/** The group under which those of all sandboxes of one state directory lie. */
+/**
+ * The group under which those of all sandboxes of one state directory lie. It keeps the default CPU weight: however many
+ * sandboxes spin, together they weigh as much as the server alone (v2) or one of its threads (v1), so they cannot starve it,
+ * and one sandbox that works for the server is not slowed down by it.
+ */
 export interface ControlGroups {
   readonly version: 1 | 2;
   readonly controls: GroupControls;

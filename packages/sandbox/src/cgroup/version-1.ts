@@ -11,9 +11,6 @@ import {
 import { childGroups, killGroup, makeGroup, readControl, readCounter, removeGroup, tryWrite } from "./group-directory.ts";
 import type { Hierarchy } from "./mounts.ts";
 
-/** All sandboxes together weigh this much against 1024 of each process of the server, so that they cannot starve it. */
-const CPU_SHARES = "256";
-
 interface Parents {
   readonly memory: string | null;
   readonly pids: string | null;
@@ -109,7 +106,6 @@ export function openVersion1(hierarchies: readonly Hierarchy[], name: string): C
     return null;
   }
   if (parents.memory) tryWrite(join(parents.memory, "memory.use_hierarchy"), "1");
-  if (parents.cpu) tryWrite(join(parents.cpu, "cpu.shares"), CPU_SHARES);
   const controls: GroupControls = {
     memory: parents.memory !== null,
     processes: parents.pids !== null,

@@ -11,9 +11,6 @@ import {
 import { childGroups, killGroup, makeGroup, readControl, readCounter, removeGroup, tryWrite } from "./group-directory.ts";
 import type { Hierarchy } from "./mounts.ts";
 
-/** All sandboxes together weigh a quarter of a default group (100), so that they cannot starve the server. */
-const CPU_WEIGHT = "25";
-
 const WANTED = ["memory", "pids", "cpu"] as const;
 
 function words(file: string): string[] {
@@ -142,7 +139,6 @@ export function openVersion2(hierarchy: Hierarchy, name: string): ControlGroups 
 
 function groupsBelow(parent: string, given: ReadonlySet<string>): ControlGroups {
   const controls: GroupControls = { memory: given.has("memory"), processes: given.has("pids"), cpu: given.has("cpu") };
-  if (controls.cpu) tryWrite(join(parent, "cpu.weight"), CPU_WEIGHT);
   return {
     version: 2,
     controls,
