@@ -41,7 +41,7 @@ export const manifest: RuntimeManifest = {
       },
       mounts: [{ source: join(import.meta.dirname, "server"), target: SERVER, access: "read-only" }],
       command: ({ transport, heapBytes }) => [BINARY, ...flags(heapBytes), `${SERVER}/main.cjs`, transport],
-      environment: { NODE_ENV: "production", UV_THREADPOOL_SIZE: "4" },
+      environment: { NODE_ENV: "production" },
       baseMemoryBytes: 64 * MEBIBYTE,
     };
   },

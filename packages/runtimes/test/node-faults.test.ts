@@ -57,7 +57,7 @@ test("a host that reads slowly gets every log line, and the runtime's memory sta
   );
   send(2, Buffer.concat([Buffer.from([1, 0]), Buffer.from("f{}")]));
   await new Promise((resolve) => setTimeout(resolve, 300)); // 40 MB want to leave, and nobody reads.
-  let data = Buffer.alloc(0);
+  let data: Buffer = Buffer.alloc(0);
   let lines = 0;
   for await (const chunk of socket as AsyncIterable<Buffer>) {
     data = data.length === 0 ? chunk : Buffer.concat([data, chunk]);
