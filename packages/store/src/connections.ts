@@ -50,7 +50,7 @@ export class Connections {
           },
           end: () => pool.end(),
           options: pool.options,
-        } as pg.Pool,
+        },
       }),
     });
   }

@@ -4,7 +4,7 @@ import { accessSync, constants } from "node:fs";
 import { chmod, chown, cp, lstat, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { DATABASE_ACCOUNT, isRoot } from "../src/embedded/account.ts";
 import { placePrograms } from "../src/embedded/place-programs.ts";
 import { findBundledPostgres, findSystemPostgres, openStore } from "../src/index.ts";
@@ -12,6 +12,9 @@ import { ChildProgram } from "./child-program.ts";
 import { isRunning, serverPid } from "./database-process.ts";
 import { rememberingLog, temporaryDirectory } from "./places.ts";
 import { sampleExecution, sampleFunction } from "./samples.ts";
+
+// Generous: each test starts database servers, and the machine may be busy with other suites.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 const silent = () => {};
 const change = { mode: "merge", functions: [sampleFunction("f", "1")] } as const;
@@ -173,8 +176,18 @@ test("the system's Postgres can be asked for", async (context) => {
     return;
   }
   await using directory = await temporaryDirectory();
-  await using store = await openStore({ dataDirectory: directory.path, engine: "system", log: silent });
-  expect(store.engine).toMatchObject({ kind: "embedded", programs: "system", version: newest.version });
+  const open = (engine?: "bundled" | "system") =>
+    openStore({ dataDirectory: directory.path, log: silent, ...(engine === undefined ? {} : { engine }) });
+  for (const engine of ["system", undefined] as const) {
+    await using store = await open(engine);
+    // The database was made by it, so it is also what opens it when nothing is asked for.
+    if (engine === "system")
+      expect(store.engine).toMatchObject({ kind: "embedded", programs: "system", version: newest.version });
+    expect(Number.parseInt(store.engine.version, 10)).toBe(newest.major);
+  }
+  const bundled = await findBundledPostgres();
+  if (bundled !== null && bundled.major !== newest.major)
+    await expect(open("bundled")).rejects.toMatchObject({ code: "INVALID_SETTING" });
 });
 
 test("programs without their links, behind a directory that the account cannot pass, are copied to where it can run them", async (context) => {

@@ -1,10 +1,13 @@
 import { readdir, readFile } from "node:fs/promises";
 import { CompiledQuery } from "kysely";
 import pg from "pg";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { openStore, SCHEMA_COLUMNS } from "../src/index.ts";
 import { privateServer } from "./places.ts";
 import { sampleExecution, sampleFunction } from "./samples.ts";
+
+// Generous: each test starts database servers, and the machine may be busy with other suites.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 let server: Awaited<ReturnType<typeof privateServer>>;
 beforeAll(async () => {

@@ -1,7 +1,10 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { createExecutionId, type Store } from "../src/index.ts";
 import { storeOn } from "./places.ts";
 import { sampleExecution, sampleFunction } from "./samples.ts";
+
+// Generous: each test starts database servers, and the machine may be busy with other suites.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 describe.each(["embedded", "server"] as const)("on the %s database", (kind) => {
   let place: AsyncDisposable & { readonly store: Store };

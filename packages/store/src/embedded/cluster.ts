@@ -43,6 +43,9 @@ export async function createCluster(directory: string, programs: PostgresProgram
       if (error.code !== "ENOTEMPTY" && error.code !== "EEXIST") throw error;
     });
     await synchronise(path.dirname(directory));
+  } catch (error) {
+    // The winner clears away what is unfinished, this one's work in progress included.
+    if ((await clusterMajor(directory)) === null) throw error;
   } finally {
     await rm(stage, { recursive: true, force: true });
   }

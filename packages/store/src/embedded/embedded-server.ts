@@ -15,7 +15,7 @@ import { disarmLockFiles, lastLogLines, postmasterPid, servesDirectory, startPos
 
 /** Advisory lock whose holder is the one Treadle of this data directory. The server releases it when that process's connection breaks. */
 const DIRECTORY_LOCK = 7_238_144_003;
-const LOCK_PATIENCE_MS = 1_000;
+const LOCK_PATIENCE_MS = 2_000;
 const OPEN_PATIENCE_MS = 60_000;
 /** How long a query waits for a server that is being restarted. */
 const READY_PATIENCE_MS = 5_000;
@@ -241,10 +241,8 @@ export class EmbeddedServer implements DatabaseAddress {
       }
       if (taken === true) return true;
       if (performance.now() > deadline) {
-        throw await client.end().then(
-          () => lockedError(path.dirname(path.dirname(this.#cluster))),
-          () => lockedError(path.dirname(path.dirname(this.#cluster))),
-        );
+        await client.end().catch(() => {});
+        throw lockedError(path.dirname(path.dirname(this.#cluster)));
       }
       await delay(25);
     }

@@ -57,15 +57,15 @@ export async function findSystemPostgres(): Promise<PostgresPrograms[]> {
 }
 
 /**
- * Chooses the programs for a data directory: the kind that is asked for, else the bundled ones, else the system's. `major` is the version
+ * Chooses the programs for a data directory: the kind that is asked for, else the bundled ones, else, where those are missing or the database
+ * was not made by them, the system's. `major` is the version
  * an existing database was made by, null for a new one; another version cannot open it. Throws INVALID_SETTING when nothing fits.
  */
 export async function choosePostgres(wanted: "bundled" | "system" | undefined, major: number | null): Promise<PostgresPrograms> {
   const bundled = wanted === "system" ? null : await findBundledPostgres();
   const fits = (programs: PostgresPrograms): boolean => major === null || programs.major === major;
   if (bundled !== null && fits(bundled)) return bundled;
-  // Whoever asked for nothing gets the system's programs only where there are no bundled ones: a database should not change its engine unasked.
-  const system = wanted === "bundled" || (wanted === undefined && bundled !== null) ? [] : await findSystemPostgres();
+  const system = wanted === "bundled" ? [] : await findSystemPostgres();
   const suitable = system.find(fits);
   if (suitable !== undefined) return suitable;
   const available = [...(bundled === null ? [] : [bundled]), ...system].map((programs) => `${programs.kind} ${programs.version}`);
