@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { lstat, mkdir, mkdtemp, readdir, readFile, realpath, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, lstat, mkdir, mkdtemp, readdir, readFile, realpath, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { TreadleError } from "@treadle/errors";
@@ -100,9 +100,10 @@ export class StateDirectory {
     const directory = join(this.path, "accounts", String(userId));
     const files = { passwd: join(directory, "passwd"), group: join(directory, "group") };
     await mkdir(directory, { recursive: true });
+    await writeFile(files.passwd, `sandbox:x:${userId}:${userId}::/tmp:/nonexistent\n`);
+    await writeFile(files.group, `sandbox:x:${userId}:\n`);
     // Another user reads them inside, whatever our umask is.
-    await writeFile(files.passwd, `sandbox:x:${userId}:${userId}::/tmp:/nonexistent\n`, { mode: 0o644 });
-    await writeFile(files.group, `sandbox:x:${userId}:\n`, { mode: 0o644 });
+    await Promise.all([chmod(files.passwd, 0o644), chmod(files.group, 0o644)]);
     return files;
   }
 

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -122,6 +122,30 @@ test("a program that is not there, and a mount that is not there, are told", asy
   const mounts = [{ source: "/nowhere/at/all", target: "/x", access: "read-only" as const }];
   await expect(start(opened.driver, [PYTHON], { mounts })).rejects.toMatchObject({ code: "SANDBOX_UNAVAILABLE" });
   await expect(start(opened.driver, [PYTHON, "a\0b"])).rejects.toMatchObject({ code: "INTERNAL" });
+});
+
+test("a strict umask of the server does not lock the sandbox out of its own files", async () => {
+  const before = process.umask(0o077);
+  try {
+    await using opened = await openDriver();
+    const code =
+      "import pwd, os; print(pwd.getpwuid(os.getuid()).pw_name, os.listdir('/run/treadle'), open('/etc/hosts').read() != '')";
+    expect(await python(opened.driver, code)).toMatchObject({ stdout: "sandbox [] True\n", stderr: "" });
+  } finally {
+    process.umask(before);
+  }
+});
+
+test("a state directory that was copied makes images of its own", async () => {
+  await using opened = await openDriver();
+  await using copy = await openDriver();
+  await python(opened.driver, "pass");
+  await copy.driver[Symbol.asyncDispose]();
+  await cp(join(opened.stateDirectory, "roots"), join(copy.stateDirectory, "roots"), { recursive: true });
+  await using again = await createBubblewrapDriver({ stateDirectory: copy.stateDirectory, warn: () => {} });
+  await opened.driver[Symbol.asyncDispose]();
+  await rm(join(opened.stateDirectory, "roots"), { recursive: true });
+  expect(await python(again, "import ssl")).toMatchObject({ code: 0, stderr: "" });
 });
 
 test("one state directory serves one driver at a time", async () => {

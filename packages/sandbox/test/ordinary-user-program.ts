@@ -1,10 +1,13 @@
 // Started by ordinary-user.test.ts as another user. Argument: a state directory. Prints a UserReport.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createBubblewrapDriver, type Finding } from "../src/index.ts";
 import { type AttemptReport, runAttempts } from "./attempts.ts";
+import { processesWith, until } from "./host-processes.ts";
 import { MEBIBYTE, outcome, PYTHON, python, start } from "./programs.ts";
 
 export interface UserReport {
@@ -20,6 +23,8 @@ export interface UserReport {
   readonly memoryBytes: number;
   readonly leftRunDirectories: readonly string[];
   readonly marker: string;
+  /** Processes of sandboxes before and some time after kill -9 of the host that had them. */
+  readonly killedHost: readonly [number, number];
 }
 
 const FORK_BOMB = `import os, time
@@ -69,6 +74,18 @@ const memoryBytes = sandbox.memoryBytes();
 const killed = (await sandbox.kill()).cause;
 await ended;
 
+async function killHost(): Promise<[number, number]> {
+  const orphans = `orphans-${marker}`;
+  const host = spawn(process.execPath, [join(import.meta.dirname, "host-process.ts"), `${stateDirectory}-killed`, orphans], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  await once(host.stdout, "data");
+  const before = processesWith(orphans).length;
+  host.kill("SIGKILL");
+  await until(() => processesWith(orphans).length === 0, 5000).catch(() => {});
+  return [before, processesWith(orphans).length];
+}
+
 const report: UserReport = {
   python: await runAttempts(driver, "python"),
   node: await runAttempts(driver, "node"),
@@ -84,6 +101,7 @@ const report: UserReport = {
   memoryBytes,
   leftRunDirectories: await readdir(join(stateDirectory, "run")).catch(() => []),
   marker,
+  killedHost: await killHost(),
 };
 await driver[Symbol.asyncDispose]();
 process.stdout.write(`${JSON.stringify(report)}\n`);

@@ -23,13 +23,13 @@ async function runAsUser(): Promise<UserReport | string> {
   await symlink(join(packages, "errors"), join(directory, "node_modules", "@treadle", "errors"));
   // The running Node may lie where only root can go.
   await cp(process.execPath, join(directory, "node"));
-  await mkdir(join(directory, "state"));
-  await chmod(join(directory, "state"), 0o777);
+  await mkdir(join(directory, "home"));
+  await chmod(join(directory, "home"), 0o777);
   await chmod(directory, 0o755);
   const program = join(packages, "sandbox", "test", "ordinary-user-program.ts");
   const child = spawn(
     "setpriv",
-    ["--reuid", USER, "--regid", USER, "--clear-groups", join(directory, "node"), program, join(directory, "state")],
+    ["--reuid", USER, "--regid", USER, "--clear-groups", join(directory, "node"), program, join(directory, "home", "state")],
     {
       stdio: ["ignore", "pipe", "pipe"],
       env: { PATH: "/usr/bin:/bin", TMPDIR: "/tmp" },
@@ -71,6 +71,8 @@ test("as an ordinary user the sandbox holds as well", (ctx) => {
   expect(report.memoryBytes).toBeGreaterThan(20e6);
   expect(report.leftRunDirectories).toEqual([]);
   expect(processesWith(report.marker)).toEqual([]);
+  expect(report.killedHost[0]).toBeGreaterThanOrEqual(10);
+  expect(report.killedHost[1]).toBe(0);
 });
 
 test("without control groups that is said once, with the way to get them", (ctx) => {

@@ -1,4 +1,4 @@
-import { mkdirSync } from "node:fs";
+import { chmodSync, mkdirSync } from "node:fs";
 import { rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { TreadleError } from "@treadle/errors";
@@ -97,7 +97,9 @@ class BubblewrapDriver implements SandboxDriver {
     const layout: Layout = { mode, bubblewrap, image, spec, runDirectory, accounts, userId, innerProcesses };
     let group: ControlGroup | null = null;
     try {
-      mkdirSync(runDirectory, { mode: 0o755 });
+      mkdirSync(runDirectory);
+      // The sandbox has another user, whatever our umask says.
+      chmodSync(runDirectory, 0o755);
       if (mode === "root") await giveTo(userId, userId, spec.mounts);
       if (spec.egress) await egress.set(spec.egress);
       group = groups?.create(id, spec.limits) ?? new NoControlGroup();
@@ -120,6 +122,8 @@ class BubblewrapDriver implements SandboxDriver {
       });
       this.#live.add(sandbox);
       void sandbox.exited.then(() => this.#live.delete(sandbox));
+      // Closed while this one was being made: nobody else would end it.
+      if (this.#closed) void sandbox.kill();
       return sandbox;
     } catch (error) {
       await Promise.allSettled([group?.remove(), egress.set(null)]);

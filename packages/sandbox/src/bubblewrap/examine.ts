@@ -104,6 +104,20 @@ async function examineProgram(name: string, use: string): Promise<Finding> {
   return { name, status: "missing", message: `It is not installed; ${use}.`, remedy: "sudo apt-get install -y util-linux" };
 }
 
+/** Bits of capabilities(7) that root mode uses before user code starts. Containers usually withhold some from their root. */
+const ROOT_CAPABILITIES = { chown: 0, kill: 5, setgid: 6, setuid: 7, setpcap: 8, net_admin: 12, sys_admin: 21 };
+
+function examineCapabilities(): Finding {
+  const name = "capabilities";
+  const match = /^CapEff:\s+([0-9a-f]+)/m.exec(readFileSync("/proc/self/status", "utf8"));
+  const held = BigInt(`0x${match?.[1] ?? "0"}`);
+  const missing = Object.entries(ROOT_CAPABILITIES).filter(([, bit]) => (held & (1n << BigInt(bit))) === 0n);
+  if (missing.length === 0) return { name, status: "ok", message: "Root here has those that building a sandbox takes." };
+  const names = missing.map(([capability]) => `CAP_${capability.toUpperCase()}`);
+  const remedy = `docker run ${names.map((capability) => `--cap-add ${capability}`).join(" ")} --security-opt seccomp=unconfined --security-opt apparmor=unconfined`;
+  return { name, status: "missing", message: `Root here lacks ${names.join(", ")}.`, remedy };
+}
+
 /** What the bubblewrap driver wants of this machine, without a driver: for when one cannot be created. */
 export async function examineMachine(): Promise<Finding[]> {
   const bubblewrap = await findBubblewrap();
@@ -114,6 +128,7 @@ export async function examineMachine(): Promise<Finding[]> {
       status: "ok",
       message: "As root: every sandbox gets a user id of its own, no user namespaces needed.",
     });
+    findings.push(examineCapabilities());
     findings.push(await examineProgram("setpriv", "sandboxes could not give up root"));
   } else {
     findings.push({ name: "mode", status: "ok", message: "As an ordinary user: sandboxes are user namespaces." });

@@ -208,7 +208,9 @@ export class RootImages {
       (text) => JSON.parse(text) as Manifest,
       () => null,
     );
-    if (stored && (await isCurrent(stored).catch(() => false))) return stored.image;
+    // A state directory that was copied brings manifests along that name the images of the other.
+    const own = stored !== null && dirname(stored.image.directory) === this.#directory;
+    if (own && (await isCurrent(stored).catch(() => false))) return stored.image;
     const manifest = await this.#make({ executables, system });
     const draft = `${manifestFile}.part-${randomBytes(4).toString("hex")}`;
     await writeFile(draft, JSON.stringify(manifest));
