@@ -163,6 +163,16 @@ test("request, response, errors and logs", async () => {
   expect(client.violations).toEqual([]);
 });
 
+test("what an ES module writes to file descriptor 1 is its execution's", async () => {
+  const source =
+    "import { writeSync } from 'node:fs'; export default ({ res }) => { writeSync(1, 'written\\n'); return res.empty(); };";
+  using folder = folderOf({ "index.mjs": source });
+  await using client = await startNode({ contract: "handler", directory: folder.path, entrypoint: "index.mjs" });
+  const { response, logs } = await client.request({});
+  expect(response).toMatchObject({ statusCode: 204, body: Buffer.alloc(0) });
+  expect(logs.map(({ text }) => text)).toEqual(["written"]);
+});
+
 test("the example answers", async () => {
   await using client = await startNode({
     contract: "handler",

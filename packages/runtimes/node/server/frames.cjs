@@ -238,6 +238,10 @@ function serve() {
   });
   channel.sendText(READY, 0, `{"runtime":"node","version":"${process.versions.node}"}`);
   channel.flush();
+  // A prewarmed process uses its time before LOAD.
+  setImmediate(() => {
+    if (loading === null) require("./inline.cjs");
+  });
 }
 
 module.exports = { serve };

@@ -83,6 +83,7 @@ async function load({ directory, entrypoint, dependencies }) {
     };
   }
   if (dependencies !== undefined && dependencies !== folder && process.env.NODE_PATH === undefined) addDependencies(dependencies);
+  Module.syncBuiltinESMExports(); // ES modules see what logs.cjs put into node:fs only after this.
   let found;
   try {
     Module.createRequire(file).resolve(file);

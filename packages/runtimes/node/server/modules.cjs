@@ -1,7 +1,7 @@
 "use strict";
 // What inline code may load: allowed built-in modules and installed packages.
 
-const { createRequire, isBuiltin } = require("node:module");
+const { createRequire, isBuiltin, syncBuiltinESMExports } = require("node:module");
 const vm = require("node:vm");
 const { mark } = require("./thrown.cjs");
 
@@ -100,6 +100,8 @@ function createLoader(dependencies, allowedModules) {
 
   async function load(specifier, attributes) {
     check(specifier);
+    // ES modules see the functions of node:fs that logs.cjs put there only after this.
+    if (nativeImport === null) syncBuiltinESMExports();
     nativeImport ??= vm.compileFunction("return import(specifier, { with: attributes })", ["specifier", "attributes"], {
       filename: base,
       importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
