@@ -62,7 +62,7 @@ export const functionInput = z
     parameters: parameters.nullable().optional(),
     settings: functionSettings.optional(),
   })
-  .meta({ id: "FunctionInput" });
+  .meta({ id: "FunctionSource" });
 
 export const functionView = z
   .object({
