@@ -12,6 +12,7 @@ import { adminKeyOf } from "./security/admin-key.ts";
 import { createGuard } from "./security/guard.ts";
 import { dependencySettings, functionsSettings } from "./settings/functions-settings.ts";
 import type { Settings } from "./settings/settings.ts";
+import { updateScripts } from "./update-scripts.ts";
 
 /** A running server. */
 export interface RunningServer extends AsyncDisposable {
@@ -58,6 +59,11 @@ export async function serve(settings: Settings): Promise<RunningServer> {
   });
   await installer.sweep();
   const functions = parts.use(new Functions({ store, driver, runtimes, installer, settings: functionsSettings(settings), warn }));
+  if (settings.updateScripts) {
+    const { saved, unchanged, failed } = await updateScripts(dataDirectory, functions);
+    log.info({ saved, unchanged: unchanged.length }, "functions of workspace.yaml files are in step");
+    for (const { workspace, reason } of failed) warn(`workspace.yaml of ${workspace} was not taken over: ${reason}`);
+  }
   const app = await buildApp({
     functions,
     store,
