@@ -183,6 +183,16 @@ export const ERROR_CATALOGUE = {
     when: "A flag or environment variable has a value that cannot be used; the server does not start.",
     remedy: "See docs/reference/settings.md for the values it takes.",
   },
+  INVALID_DEPLOYMENT: {
+    status: 400,
+    when: "A folder to deploy has no treadle.yaml, a faulty one, or names files that cannot be taken.",
+    remedy: "Correct it at the place the message names; docs/reference/treadle-yaml.md describes the file.",
+  },
+  SERVER_UNREACHABLE: {
+    status: 503,
+    when: "The command line got no answer from a Treadle server at the address it was given.",
+    remedy: "Start one with `treadle serve`, or name its address with --server or TREADLE_SERVER.",
+  },
   STORAGE_UNAVAILABLE: {
     status: 503,
     when: "The database or the disk refused the change (full disk, lost connection); nothing was acknowledged.",
