@@ -153,3 +153,16 @@ test("entries and logs have limits; late entries belong to nobody", async () => 
   await expect.poll(() => client.ownerless.map(({ text }) => text)).toEqual(["late", "late too"]);
   expect(client.violations).toEqual([]);
 });
+
+test("what is logged right before an endless loop is not lost", async () => {
+  await using client = await startNode({
+    functions: {
+      spin: `console.log("one"); process.stdout.write("two\\n"); console.log("three"); for (;;);`,
+      fast: `console.log("fast"); return 1;`,
+    },
+  });
+  const fast = client.call("fast");
+  client.start("spin", Buffer.from("{}")).answer.catch(() => "it is killed at the end");
+  await expect.poll(() => client.entries.map(({ text }) => text)).toEqual(["fast", "one", "two", "three"]);
+  expect((await fast).result?.toString()).toBe("1");
+});

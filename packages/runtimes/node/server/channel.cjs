@@ -130,7 +130,7 @@ function sendText(kind, id, text, limit = MAX_FRAME - 5) {
   return bytes;
 }
 
-/** Sends a LOG frame. */
+/** Sends a LOG frame, at once: the code that runs next may never give the turn back, and be killed for it. */
 function sendLog(id, level, flags, time, text) {
   reserve(HEAD + 10 + roomFor(text));
   const at = outEnd;
@@ -141,7 +141,7 @@ function sendLog(id, level, flags, time, text) {
   doubleView[0] = time;
   for (let i = 0; i < 8; i++) out[at + HEAD + 2 + i] = doubleBytes[i];
   outEnd = at + HEAD + 10 + bytes;
-  sent();
+  flush();
 }
 
 /** Sends a frame of u32 head length, head text, body bytes. */

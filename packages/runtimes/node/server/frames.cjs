@@ -125,8 +125,8 @@ function call(id, buffer, start, end) {
     channel.sendText(ERROR, id, toJson(target.error));
     return true;
   }
-  // What runs long waits for the next turn, before which the results of this one are sent.
-  if (target.slow === true && startedThisTurn) {
+  // What runs long, or was never run, waits for the next turn, before which the results of this one are sent.
+  if (target.slow !== false && startedThisTurn) {
     startedThisTurn = false;
     return false;
   }
