@@ -68,7 +68,8 @@ test("v2: groups are made in the nearest place with memory and pids, limits writ
   const hierarchy: Hierarchy = { version: 2, controllers: [], mountPoint: mount, ownDirectory: own };
   const groups = openVersion2(hierarchy, "name");
   expect(groups?.controls).toEqual({ memory: true, processes: true, cpu: false });
-  const group = groups?.create("box", LIMITS);
+  const group = groups?.create("box");
+  group?.setLimits(LIMITS);
   expect(group?.joinFiles).toEqual([join(mount, "user/name/box/cgroup.procs")]);
   expect(read("user/name/box/memory.max")).toBe("100000000");
   expect(read("user/name/box/memory.swap.max")).toBe("0");
@@ -89,7 +90,8 @@ test("v2: a CPU ceiling is written as quota and period, and taken away again", (
   const own = directory("own", { "cgroup.controllers": all, "cgroup.subtree_control": all });
   directory("own/name", { "cgroup.controllers": all, "cgroup.subtree_control": all });
   const groups = openVersion2({ version: 2, controllers: [], mountPoint: mount, ownDirectory: own }, "name");
-  const group = groups?.create("box", LIMITS);
+  const group = groups?.create("box");
+  group?.setLimits(LIMITS);
   expect(read("own/name/box/cpu.max")).toBe("50000 100000");
   group?.setLimits({ ...LIMITS, cpus: null });
   expect(read("own/name/box/cpu.max")).toBe("max 100000");
@@ -114,7 +116,8 @@ test("v1: memory and swap are set in the order the kernel wants, CPU as a quota"
   directory("memory/name/box", { "memory.memsw.limit_in_bytes": "9223372036854771712" });
   const groups = openVersion1(hierarchies, "name");
   expect(groups?.controls).toEqual({ memory: true, processes: true, cpu: true });
-  const group = groups?.create("box", LIMITS);
+  const group = groups?.create("box");
+  group?.setLimits(LIMITS);
   expect(read("memory/name/box/memory.limit_in_bytes")).toBe("100000000");
   expect(read("memory/name/box/memory.memsw.limit_in_bytes")).toBe("100000000");
   expect(read("pids/name/box/pids.max")).toBe("12");

@@ -190,6 +190,30 @@ async function hostProcess(stateDirectory: string, marker: string): Promise<Chil
   throw new Error("The host process ended early.");
 }
 
+test("an idle driver keeps no program from ending, and leaves no process behind", async () => {
+  const stateDirectory = await mkdtemp(join(tmpdir(), "treadle-idle-"));
+  try {
+    const code = `import { createBubblewrapDriver } from ${JSON.stringify(join(import.meta.dirname, "..", "src", "index.ts"))};
+import { python } from ${JSON.stringify(join(import.meta.dirname, "programs.ts"))};
+const driver = await createBubblewrapDriver({ stateDirectory: ${JSON.stringify(stateDirectory)}, warn: () => {} });
+await python(driver, "pass");
+await new Promise((resolve) => setTimeout(resolve, 300));`;
+    const child = spawn(process.execPath, ["--input-type=module-typescript", "-e", code], { stdio: "inherit" });
+    const status = await new Promise((resolve) => child.once("exit", resolve));
+    expect(status).toBe(0);
+    const name = await groupName(stateDirectory);
+    const inside = () =>
+      controlGroups(name)
+        .flatMap((group) => readFileSync(join(group, "cgroup.procs"), "utf8").trim())
+        .filter(Boolean);
+    await until(() => inside().length === 0, 2000);
+    await using driver = await createBubblewrapDriver({ stateDirectory, warn: () => {} });
+    expect(driver.name).toBe("bubblewrap");
+  } finally {
+    await rm(stateDirectory, { recursive: true, force: true });
+  }
+});
+
 test("kill -9 of the host takes its sandboxes along, and the next start removes the rest", async () => {
   const stateDirectory = await mkdtemp(join(tmpdir(), "treadle-killed-"));
   const marker = `orphan-${process.pid}-${Math.random()}`;
@@ -225,7 +249,7 @@ test("processes that an earlier life left in its control groups are killed at th
   try {
     const groups = openControlGroups(await groupName(stateDirectory));
     if (!groups) return void ctx.skip("this user may make no control groups");
-    const group = groups.create("0123456789ab", { memoryBytes: 1e8, processes: 8, cpus: null });
+    const group = groups.create("0123456789ab");
     const left = spawn("/bin/sh", ["-c", 'for f in "$@"; do echo 0 >"$f"; done; exec sleep 600', "sh", ...group.joinFiles], {
       stdio: "ignore",
     });
@@ -234,7 +258,7 @@ test("processes that an earlier life left in its control groups are killed at th
     const warnings: string[] = [];
     const driver = await createBubblewrapDriver({ stateDirectory, warn: (message) => warnings.push(message) });
     expect(await dead).toBe("SIGKILL");
-    expect(warnings.join()).toContain("1 sandboxes of an earlier run");
+    expect(warnings.join()).toContain("1 control groups");
     await driver[Symbol.asyncDispose]();
     expect(controlGroups(await groupName(stateDirectory))).toEqual([]);
   } finally {

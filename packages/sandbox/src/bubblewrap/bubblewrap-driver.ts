@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync } from "node:fs";
 import { rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { TreadleError } from "@treadle/errors";
-import type { ControlGroup, ControlGroups } from "../cgroup/control-group.ts";
+import type { ControlGroups } from "../cgroup/control-group.ts";
 import { NoControlGroup } from "../cgroup/no-control-group.ts";
 import { openControlGroups } from "../cgroup/open-control-groups.ts";
 import { Egress } from "../egress/egress.ts";
@@ -24,9 +24,10 @@ import {
 } from "./arguments.ts";
 import { BubblewrapSandbox } from "./bubblewrap-sandbox.ts";
 import { examineMachine } from "./examine.ts";
-import { Launcher } from "./launch.ts";
+import { Launcher, type Prepared } from "./launch.ts";
 import { giveTo } from "./lent-directories.ts";
 import { type Bubblewrap, findBubblewrap, findProgram, openFilesCeiling } from "./machine.ts";
+import { Spares } from "./spares.ts";
 import { trial } from "./trial.ts";
 import { UserIds } from "./user-ids.ts";
 
@@ -58,6 +59,7 @@ class BubblewrapDriver implements SandboxDriver {
   readonly #userIds: UserIds;
   readonly #watchdog: Watchdog | null;
   readonly #countsProcesses: boolean;
+  readonly #spares: Spares<{ id: string; prepared: Prepared }>;
   readonly #live = new Set<Sandbox>();
   #closed = false;
 
@@ -66,6 +68,10 @@ class BubblewrapDriver implements SandboxDriver {
     this.#userIds = new UserIds(ground.state.name);
     this.#watchdog = ground.groups?.controls.memory ? null : new Watchdog();
     this.#countsProcesses = ground.groups?.controls.processes ?? false;
+    this.#spares = new Spares(() => {
+      const id = ground.state.newId();
+      return { id, prepared: ground.launcher.prepare(ground.groups?.create(id) ?? new NoControlGroup()) };
+    });
   }
 
   async spawn(spec: SandboxSpec): Promise<Sandbox> {
@@ -87,31 +93,29 @@ class BubblewrapDriver implements SandboxDriver {
   }
 
   async #start(spec: SandboxSpec, userId: number, image: RootImage, accounts: Layout["accounts"]): Promise<Sandbox> {
-    const { state, groups, mode, bubblewrap, warn } = this.#ground;
-    const id = state.newId();
+    const { state, mode, bubblewrap, warn } = this.#ground;
+    const { id, prepared } = this.#spares.take();
+    const { group } = prepared;
     const runDirectory = state.runDirectory(id);
     const egress = new Egress(runDirectory);
     const processes = this.#countsProcesses ? null : spec.limits.processes;
     // Inside the user namespace bubblewrap's reaper counts as well.
     const innerProcesses = mode === "user" && processes !== null ? processes + 1 : null;
     const layout: Layout = { mode, bubblewrap, image, spec, runDirectory, accounts, userId, innerProcesses };
-    let group: ControlGroup | null = null;
     try {
       mkdirSync(runDirectory);
       // The sandbox has another user, whatever our umask says.
       chmodSync(runDirectory, 0o755);
       if (mode === "root") await giveTo(userId, userId, spec.mounts);
       if (spec.egress) await egress.set(spec.egress);
-      group = groups?.create(id, spec.limits) ?? new NoControlGroup();
-      const launched = await this.#ground.launcher.start({
+      group.setLimits(spec.limits);
+      const launched = prepared.start({
         bubblewrap: bubblewrap.path,
         options: bubblewrapOptions(layout),
         command: innerCommand(layout),
-        joinFiles: group.joinFiles,
         openFiles: Math.min(spec.limits.openFiles, this.#ground.openFiles),
         processes: mode === "root" ? processes : null,
         seccompFile: this.#ground.seccompFile,
-        wantsInit: this.#watchdog !== null,
       });
       if (group instanceof NoControlGroup) group.attach(launched.init);
       const release = () => this.#release(spec, userId);
@@ -126,7 +130,7 @@ class BubblewrapDriver implements SandboxDriver {
       if (this.#closed) void sandbox.kill();
       return sandbox;
     } catch (error) {
-      await Promise.allSettled([group?.remove(), egress.set(null)]);
+      await Promise.allSettled([prepared.discard(), egress.set(null)]);
       await rm(runDirectory, { recursive: true, force: true });
       throw error;
     }
@@ -157,7 +161,7 @@ class BubblewrapDriver implements SandboxDriver {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await Promise.all([...this.#live].map((sandbox) => sandbox.kill()));
+    await Promise.all([this.#spares.close(), ...[...this.#live].map((sandbox) => sandbox.kill())]);
     this.#ground.groups?.close();
     await this.#ground.state.close();
   }
@@ -216,13 +220,12 @@ export async function createBubblewrapDriver(options: DriverOptions): Promise<Sa
     throw new TreadleError("SANDBOX_UNAVAILABLE", "bubblewrap is not installed; `apt-get install -y bubblewrap` gets it.");
   }
   const mode: Mode = process.geteuid?.() === 0 ? "root" : "user";
-  const launcher = await Launcher.create();
   const state = await StateDirectory.open(options.stateDirectory);
   let groups: ControlGroups | null = null;
   try {
     groups = openControlGroups(state.name);
     const swept = await groups?.sweep();
-    if (swept) warn(`${swept} sandboxes of an earlier run were still there; they have been removed.`);
+    if (swept) warn(`An earlier run ended without cleaning up; ${swept} control groups of its sandboxes have been removed.`);
     if (!bubblewrap.sizedTmpfs && !groups?.controls.memory) {
       throw new TreadleError(
         "SANDBOX_UNAVAILABLE",
@@ -231,6 +234,8 @@ export async function createBubblewrapDriver(options: DriverOptions): Promise<Sa
     }
     const images = new RootImages(join(state.path, "roots"), await ownPrograms(mode, groups));
     await images.sweep();
+    // Without control groups the watchdog has to know each sandbox's pid 1.
+    const launcher = await Launcher.create(!groups?.controls.memory);
     const [seccompFile, openFiles] = await Promise.all([writeSeccompFile(state), openFilesCeiling()]);
     const driver = new BubblewrapDriver({ mode, bubblewrap, state, images, groups, launcher, seccompFile, openFiles, warn });
     const failure = await trial(driver);

@@ -33,7 +33,8 @@ export interface ControlGroup {
 export interface ControlGroups {
   readonly version: 1 | 2;
   readonly controls: GroupControls;
-  create(id: string, limits: GroupLimits): ControlGroup;
+  /** Makes a group without limits. */
+  create(id: string): ControlGroup;
   /** Kills and removes what an earlier life left; returns how many sandboxes that were. */
   sweep(): Promise<number>;
   /** Removes the parent group; its sandboxes must be gone. */

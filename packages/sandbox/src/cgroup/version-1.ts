@@ -114,11 +114,7 @@ export function openVersion1(hierarchies: readonly Hierarchy[], name: string): C
   return {
     version: 1,
     controls,
-    create(id, limits) {
-      const group = new Version1Group(id, parents);
-      group.setLimits(limits);
-      return group;
-    },
+    create: (id) => new Version1Group(id, parents),
     async sweep() {
       const left = new Set<string>();
       for (const directory of directories) {

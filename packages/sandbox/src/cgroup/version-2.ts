@@ -142,11 +142,7 @@ function groupsBelow(parent: string, given: ReadonlySet<string>): ControlGroups 
   return {
     version: 2,
     controls,
-    create(id, limits) {
-      const group = new Version2Group(join(parent, id), controls);
-      group.setLimits(limits);
-      return group;
-    },
+    create: (id) => new Version2Group(join(parent, id), controls),
     async sweep() {
       const left = childGroups(parent);
       for (const child of left) await removeGroup(join(parent, child));
