@@ -8,7 +8,7 @@ import type { InstanceStarter } from "./instance-starter.ts";
 import type { Roster } from "./roster.ts";
 
 const FIRST_BACKOFF_MS = 100;
-const LONGEST_BACKOFF_MS = 10_000;
+const LONGEST_BACKOFF_MS = 5_000;
 
 /** The instances of one program and the calls that wait for them. */
 export class Pool implements InstanceListener {
@@ -66,7 +66,8 @@ export class Pool implements InstanceListener {
    */
   async prepare(): Promise<LoadReport> {
     const { instance, report } = await this.#obtain();
-    this.#instances.push(instance);
+    if (report.errors[""] === undefined) this.#instances.push(instance);
+    else instance.retire("it did not load");
     return report;
   }
 
