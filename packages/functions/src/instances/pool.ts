@@ -8,7 +8,7 @@ import type { InstanceStarter } from "./instance-starter.ts";
 import type { Roster } from "./roster.ts";
 
 const FIRST_BACKOFF_MS = 100;
-const LONGEST_BACKOFF_MS = 5_000;
+const LONGEST_BACKOFF_MS = 10_000;
 
 /** The instances of one program and the calls that wait for them. */
 export class Pool implements InstanceListener {
@@ -47,7 +47,9 @@ export class Pool implements InstanceListener {
       this.#start(execution, instance);
       return;
     }
-    if (this.#waiting.length >= this.#settings.queueLength) {
+    // Those that instances yet to be started will take up do not stand in the queue; else one of length 0 would let nobody in.
+    const toBeTakenUp = Math.max(0, this.program.maxInstances - this.#instances.length) * this.program.concurrency;
+    if (this.#waiting.length >= this.#settings.queueLength + toBeTakenUp) {
       execution.fail(
         new TreadleError("QUEUE_FULL", `${this.#waiting.length} calls already wait for ${execution.target.functionName}.`, {
           details: { limit: this.#settings.queueLength },
@@ -66,8 +68,7 @@ export class Pool implements InstanceListener {
    */
   async prepare(): Promise<LoadReport> {
     const { instance, report } = await this.#obtain();
-    if (report.errors[""] === undefined) this.#instances.push(instance);
-    else instance.retire("it did not load");
+    this.#instances.push(instance);
     return report;
   }
 
