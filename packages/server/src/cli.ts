@@ -1,16 +1,39 @@
+import { readFileSync } from "node:fs";
 import { isTreadleError } from "@treadle/errors";
 import { Command } from "commander";
+import { deployCommand } from "./commands/deploy.ts";
+import { doctorCommand } from "./commands/doctor.ts";
+import { logsCommand } from "./commands/logs.ts";
+import { reportError } from "./commands/report-error.ts";
+import { runCommand } from "./commands/run.ts";
 import { serveCommand } from "./commands/serve.ts";
 
+const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string };
+let json = false;
 const program = new Command("treadle")
   .description("Runs functions that other people wrote, each in its own sandbox.")
-  .addCommand(serveCommand());
+  .version(version, "-V, --version", "print the version")
+  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "treadle: ")) })
+  .showHelpAfterError("  `treadle help COMMAND` tells what a command takes.")
+  .hook("preAction", (_program, command) => {
+    json = command.opts().json === true;
+  });
+for (const [heading, commands] of [
+  ["Server:", [serveCommand(), doctorCommand()]],
+  ["Functions:", [deployCommand(), runCommand(), logsCommand()]],
+] as const) {
+  for (const command of commands) program.addCommand(command.copyInheritedSettings(program).helpGroup(heading));
+}
 
+// Whoever reads our output may stop doing so (`treadle logs -f | head`).
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(0);
+});
 try {
   await program.parseAsync();
 } catch (error) {
   if (!isTreadleError(error)) throw error;
-  const { help } = error.toJSON().error;
-  process.stderr.write(`treadle: ${error.code}: ${error.message}\n  ${help}\n`);
+  reportError(error, json);
   process.exitCode = 1;
 }

@@ -1,5 +1,4 @@
 import { Command } from "commander";
-import { serve } from "../serve.ts";
 import { readSettings, SETTINGS } from "../settings/settings.ts";
 
 /** `treadle serve`: one flag per setting. */
@@ -14,6 +13,8 @@ export function serveCommand(): Command {
   return command.action(async (options: Record<string, string>) => {
     const flags: Record<string, string | undefined> = {};
     for (const each of Object.values(SETTINGS)) flags[each.flag] = options[camelCase(each.flag)];
+    // Loaded only here: the other commands start three times as fast without the server.
+    const { serve } = await import("../serve.ts");
     const server = await serve(readSettings(process.env, flags));
     process.stdout.write(`listening on ${server.url}\n`);
     await untilAskedToStop();

@@ -1,0 +1,93 @@
+import { accessSync, constants, readdirSync } from "node:fs";
+import { createRequire } from "node:module";
+import { delimiter, join } from "node:path";
+import { findRuntimes } from "@treadle/runtimes";
+import type { Finding } from "@treadle/sandbox";
+import { findBundledPostgres, findSystemPostgres } from "@treadle/store";
+import type { Settings } from "../../settings/settings.ts";
+
+const ROOT = join(import.meta.dirname, "..", "..", "..", "..", "..");
+
+/** The languages of this machine. Without Node's runtime nothing runs; without another only its functions do not. */
+export async function examineRuntimes(): Promise<Finding[]> {
+  const { available, missing } = await findRuntimes();
+  return [
+    ...available.map(
+      ({ language, version }): Finding => ({ name: language, status: "ok", message: `Functions run on ${version}.` }),
+    ),
+    ...missing.map(({ language, reason, remedy }): Finding => {
+      return { name: language, status: language === "node" ? "missing" : "degraded", message: reason, remedy };
+    }),
+  ];
+}
+
+/** The database the server would use. */
+export async function examineDatabase(settings: Pick<Settings, "databaseUrl" | "databaseEngine">): Promise<Finding> {
+  const name = "database";
+  if (settings.databaseUrl !== null)
+    return { name, status: "ok", message: "The server of DATABASE_URL; start-up tells whether it answers." };
+  const bundled = settings.databaseEngine === "system" ? null : await findBundledPostgres();
+  const system = settings.databaseEngine === "bundled" ? [] : await findSystemPostgres();
+  const found = [...(bundled === null ? [] : [bundled]), ...system];
+  if (found.length > 0)
+    return { name, status: "ok", message: `Postgres ${found.map(({ version, kind }) => `${version} (${kind})`).join(", ")}.` };
+  return {
+    name,
+    status: "missing",
+    message: `No Postgres was found${settings.databaseEngine === null ? "" : ` of the kind ${settings.databaseEngine}, which TREADLE_DATABASE_ENGINE asks for`}.`,
+    remedy:
+      settings.databaseEngine === "system" ? "sudo apt-get install -y postgresql" : `cd ${ROOT} && npm ci --include=optional`,
+  };
+}
+
+/** What installs functions' dependencies. */
+export function examineInstallers(): Finding[] {
+  const uv = findUv();
+  return [
+    npmIsThere()
+      ? { name: "npm", status: "ok", message: "Installs packages of Node functions." }
+      : {
+          name: "npm",
+          status: "degraded",
+          message: "It is not installed beside Treadle; Node functions have no packages.",
+          remedy: `cd ${ROOT} && npm ci`,
+        },
+    uv !== null
+      ? { name: "uv", status: "ok", message: `Installs packages of Python functions, at ${uv}.` }
+      : {
+          name: "uv",
+          status: "degraded",
+          message: "It was not found; Python functions have no packages.",
+          remedy: `cd ${ROOT} && npm run verify (its set-up fetches uv), or: curl -LsSf https://astral.sh/uv/install.sh | sh`,
+        },
+  ];
+}
+
+function npmIsThere(): boolean {
+  try {
+    createRequire(join(ROOT, "packages", "functions", "package.json")).resolve("npm/package.json");
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function findUv(): string | null {
+  const tools = join(ROOT, ".tools");
+  let fetched: string[] = [];
+  try {
+    fetched = readdirSync(tools).filter((name) => name.startsWith("uv-"));
+  } catch {
+    // The set-up has not run.
+  }
+  const path = (process.env.PATH ?? "").split(delimiter).filter((folder) => folder.startsWith("/"));
+  for (const folder of [...fetched.map((name) => join(tools, name, "bin")), ...path]) {
+    try {
+      accessSync(join(folder, "uv"), constants.X_OK);
+      return join(folder, "uv");
+    } catch {
+      // Not here.
+    }
+  }
+  return null;
+}
