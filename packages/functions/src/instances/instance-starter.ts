@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { LoadReport, LoadRequest, Runtime } from "@treadle/runtimes";
-import type { Mount, SandboxDriver, SandboxLimits } from "@treadle/sandbox";
+import type { Mount, Sandbox, SandboxDriver, SandboxLimits } from "@treadle/sandbox";
 import type { Program } from "../program.ts";
 import type { FunctionsSettings } from "../settings.ts";
 import { Instance, type InstanceListener } from "./instance.ts";
@@ -11,10 +11,13 @@ import { type ProcessSettings, RuntimeProcess } from "./runtime-process.ts";
 /** Where a handler's files appear inside: late files in the sandbox's own folder, so that a prewarmed process can take them. */
 const CODE_DIRECTORY = "/run/treadle/code";
 
-/** Where installed packages are mounted: at the root for Node, whose look-up of `node_modules` ends there. */
-const DEPENDENCY_MOUNTS: Readonly<Record<string, { readonly folder: string; readonly target: string; readonly load: string }>> = {
-  node: { folder: "node_modules", target: "/node_modules", load: "/" },
-  python: { folder: "", target: "/dependencies", load: "/dependencies" },
+/**
+ * How installed packages are mounted: the part of their folder, and where. For Node at the root, since its look-up of
+ * `node_modules` ends there whatever folder it starts from.
+ */
+const DEPENDENCY_MOUNTS: Readonly<Record<string, { readonly folder: string; readonly target: string }>> = {
+  node: { folder: "node_modules", target: "/node_modules" },
+  python: { folder: "", target: "/dependencies" },
 };
 
 /** The settings a prewarmed process of a runtime is started with. */
@@ -54,8 +57,7 @@ export class InstanceStarter {
     const instance = new Instance(process, program, this.#settings, listener);
     try {
       if (program.contract === "handler") await writeSource(join(process.sandbox.runDirectory, "code"), program);
-      const mount = dependencies === null ? undefined : DEPENDENCY_MOUNTS[program.runtime.language];
-      const report = await instance.load(this.#loadRequest(program, mount?.load));
+      const report = await instance.load(this.#loadRequest(program, process.sandbox, dependencies !== null));
       return { instance, report };
     } catch (error) {
       void instance.kill("it did not load");
@@ -87,19 +89,30 @@ export class InstanceStarter {
     });
   }
 
-  #loadRequest(program: Program, dependencies: string | undefined): LoadRequest {
+  #loadRequest(program: Program, sandbox: Sandbox, hasDependencies: boolean): LoadRequest {
     const { resultBytes, logBytes, logEntryCharacters } = this.#settings;
+    const mount = DEPENDENCY_MOUNTS[program.runtime.language];
     return {
       contract: program.contract,
       ...(program.contract === "inline"
         ? { functions: program.functions }
-        : { directory: CODE_DIRECTORY, entrypoint: program.entrypoint ?? program.runtime.defaultEntrypoint }),
-      ...(dependencies === undefined ? {} : { dependencies }),
+        : {
+            directory: sandbox.pathInside(CODE_DIRECTORY),
+            entrypoint: program.entrypoint ?? program.runtime.defaultEntrypoint,
+          }),
+      ...(hasDependencies && mount !== undefined
+        ? { dependencies: folderHolding(sandbox.pathInside(mount.target), mount.folder) }
+        : {}),
       allowedModules: program.contract === "inline" ? this.#settings.allowedModules : null,
       environment: program.egress === null ? program.environment : { ...program.environment, TREADLE_EGRESS: "1" },
       limits: { resultBytes, logBytes, logEntryCharacters },
     };
   }
+}
+
+/** `/x` of `/x/node_modules`; the path itself where the packages lie in it directly. */
+function folderHolding(path: string, folder: string): string {
+  return folder === "" ? path : dirname(path);
 }
 
 async function writeSource(directory: string, program: Program): Promise<void> {
