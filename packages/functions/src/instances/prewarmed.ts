@@ -75,8 +75,10 @@ export class Prewarmed implements AsyncDisposable {
       if (this.#closed) await process.kill("the server stops");
       else shelf.ready.push(process);
     } catch (error) {
-      this.#warn("a prewarmed process did not start", { runtime: runtime.name, error });
-      if (!this.#closed) setTimeout(() => void this.fill(runtime), RETRY_DELAY_MS).unref();
+      // Closing ends processes that are just being started.
+      if (this.#closed) return;
+      this.#warn("a prewarmed process did not start", { runtime: runtime.name, err: error });
+      setTimeout(() => void this.fill(runtime), RETRY_DELAY_MS).unref();
     } finally {
       shelf.starting -= 1;
     }
