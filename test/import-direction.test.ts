@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, expect, test } from "vitest";
@@ -62,4 +62,19 @@ test("the runtime servers are held to the same rules", () => {
   for (const path of ["packages/runtimes/node/server/main.mjs", "packages/runtimes/node/server/main.js"]) {
     expect(restricted(path, bad)).toEqual(bad);
   }
+});
+
+// Biome does not look at require(), and only its own folder is mounted into a sandbox: what a runtime server loads must be in it.
+test("the runtime servers load nothing but their own files and Node", () => {
+  const servers = globSync("packages/runtimes/*/server/**/*.{js,cjs,mjs}");
+  expect(servers.length).toBeGreaterThan(5);
+  const stray = servers.flatMap((file) => {
+    const server = `${file.split("/").slice(0, 4).join("/")}/`;
+    const loads = readFileSync(file, "utf8").matchAll(/(?:\brequire\(|\bimport\(|\bfrom |\bimport )\s*["'`]([^"'`]+)["'`]/g);
+    return [...loads]
+      .map((match) => match[1] ?? "")
+      .filter((name) => !name.startsWith("node:") && !(name.startsWith(".") && join(dirname(file), name).startsWith(server)))
+      .map((name) => `${file}: ${name}`);
+  });
+  expect(stray).toEqual([]);
 });

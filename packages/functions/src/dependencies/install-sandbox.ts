@@ -41,6 +41,8 @@ export interface ToolResult {
   readonly ok: boolean;
   /** The end of what it printed, for finding out why it failed. */
   readonly output: string;
+  /** Connections to other places than `network` that were refused. */
+  readonly strayConnections: number;
 }
 
 /** Runs package installers in sandboxes of their own, each with the rights to write one folder and to reach the registry. */
@@ -123,7 +125,7 @@ export class InstallSandbox {
       if (exit.cause === "out_of_memory") {
         throw installFailure(`The installation needed more than ${Math.round(memoryBytes / MEBIBYTE)} MiB of memory.`);
       }
-      return { ok: exit.code === 0, output };
+      return { ok: exit.code === 0, output, strayConnections: sandbox.egressCounts().denied };
     } finally {
       clearTimeout(timer);
       clearInterval(disk);

@@ -116,7 +116,7 @@ export class NodeEcosystem implements Ecosystem {
 
   async #npm(context: InstallContext, access: RegistryAccess, args: readonly string[]): Promise<void> {
     context.log.line(`$ npm ${args.join(" ")}`);
-    const { ok, output } = await context.sandbox.run({
+    const result = await context.sandbox.run({
       ...context,
       command: [context.sandbox.nodePath, `${NPM_INSIDE}/bin/npm-cli.js`, ...args],
       root: { executables: [], system: [] },
@@ -124,7 +124,10 @@ export class NodeEcosystem implements Ecosystem {
       environment: { ...SETTINGS, ...access.environment },
       network: [...access.trusted, ...this.#settings.trustedHosts.map(withPort)],
     });
-    if (!ok) throw installFailure(npmFailure(output));
+    if (result.ok) return;
+    throw installFailure(
+      result.strayConnections > 0 ? "A package would come from a server that is not the registry." : npmFailure(result.output),
+    );
   }
 
   async #runScripts(context: InstallContext): Promise<void> {

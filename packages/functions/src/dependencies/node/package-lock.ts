@@ -61,9 +61,9 @@ export function readPackageLock(
 
 /** The package's name, from a path such as `node_modules/a/node_modules/@b/c`. */
 function nameOf(path: string): string {
-  const parts = path.split(/(?:^|\/)node_modules\//);
+  const parts = path.split(/\/?node_modules\//);
   const name = parts.at(-1) ?? "";
-  if (parts.length < 2 || parts[0] !== "" || !parts.slice(1).every(isNpmName)) {
+  if (!path.startsWith("node_modules/") || !parts.slice(1).every(isNpmName)) {
     throw installFailure(
       `package-lock.json installs something at ${quoted(path)}, which is no place for a package of the registry.`,
     );

@@ -140,7 +140,7 @@ export class PythonEcosystem implements Ecosystem {
         "uv, which installs Python packages, is not on this server; `npm run verify` or `pip install uv` gets it.",
       );
     context.log.line(`$ uv ${args.join(" ")}`);
-    const { ok, output } = await context.sandbox.run({
+    const result = await context.sandbox.run({
       ...context,
       command: [UV, ...args, "--no-config", "--cache-dir", `${INSIDE.work}/cache`, "--color", "never"],
       root: { executables: [{ source: uv, target: UV }, ...this.runtime.root.executables], system: this.runtime.root.system },
@@ -148,7 +148,12 @@ export class PythonEcosystem implements Ecosystem {
       environment: { UV_PYTHON_DOWNLOADS: "never", UV_NO_PROGRESS: "1", ...(access?.environment ?? { UV_OFFLINE: "1" }) },
       network: access === null ? null : [...access.trusted, ...this.#settings.trustedHosts.map(withPort)],
     });
-    if (!ok) throw installFailure(uvFailure(output, this.#settings.allowScripts));
+    if (result.ok) return;
+    throw installFailure(
+      result.strayConnections > 0
+        ? "A package would come from a server that is not the index."
+        : uvFailure(result.output, this.#settings.allowScripts),
+    );
   }
 }
 

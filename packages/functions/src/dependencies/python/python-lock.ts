@@ -23,14 +23,13 @@ export function readPythonLock(
   for (const raw of text.replace(/\\\r?\n/g, " ").split(/\r?\n/)) {
     const line = raw.replace(/(?:^|\s)#.*$/, "").trim();
     if (line === "") continue;
-    const match = /^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([A-Za-z0-9.+!_-]+)(\s*;[^@]*?)?((?:\s+--hash=[a-z0-9]+:[0-9a-f]+)*)$/.exec(
-      line,
-    );
-    const [, name = "", version = "", marker = "", hashText = ""] = match ?? [];
-    if (!match || !isPythonName(name))
+    const [requirement = "", ...found] = line.split(/\s+--hash=/);
+    const [, name = "", version = "", marker = ""] =
+      /^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([A-Za-z0-9.+!_-]+)(\s*;[^@]*)?$/.exec(requirement) ?? [];
+    if (!isPythonName(name) || !found.every((hash) => /^[a-z0-9]+:[0-9a-f]+$/.test(hash))) {
       throw installFailure(`The lock has ${quoted(line)}; only packages of the index can be installed.`);
+    }
     policy(name);
-    const found = [...hashText.matchAll(/--hash=(\S+)/g)].map((each) => each[1] as string);
     const only = wanted.get(normalizePythonName(name));
     const hashes = only === undefined ? found : found.filter((hash) => only.includes(hash));
     if (hashes.length === 0) {

@@ -1,7 +1,10 @@
 /** The cause of a failed uv run in one sentence, from what it printed. `scripts`: whether source builds are allowed. */
 export function uvFailure(log: string, scripts: boolean): string {
-  // uv wraps its explanations to the width of a terminal.
-  const text = log.replace(/\s*\n\s*(?:╰─▶|├─▶|│)?\s*/g, " ");
+  // uv wraps its explanations to the width of a terminal and draws lines beside them. Only the end of the log explains its end.
+  const text = log
+    .slice(-8192)
+    .replace(/[╰├│─▶]/g, "")
+    .replace(/\s+/g, " ");
   const missing = /Because (\S+) was not found in the (?:package registry|provided package locations|cache)/.exec(text);
   if (missing) return `There is no package named "${missing[1]}" in the index.`;
   const unbuilt =
@@ -23,8 +26,6 @@ export function uvFailure(log: string, scripts: boolean): string {
       : `No version of "${version[1]}" matches what is asked for.`;
   }
   if (/[Hh]ash mismatch/.test(text)) return "The index served a file that does not have the hash that was locked.";
-  if (/EGRESS_DENIED|403 Forbidden.{0,40}proxy|tunnel error: unsuccessful/.test(text))
-    return "A package would come from a server that is not the index.";
   if (/status code 40[13]|40[13] (?:Unauthorized|Forbidden)/i.test(text))
     return "The index refused the credentials it was given.";
   if (/invalid peer certificate|UnknownIssuer|certificate/i.test(text) && /error sending request|Failed to fetch/.test(text)) {
