@@ -5,7 +5,13 @@ import { TreadleError } from "@treadle/errors";
 import type { Functions } from "@treadle/functions";
 import type { Finding } from "@treadle/sandbox";
 import type { Store } from "@treadle/store";
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from "fastify";
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+} from "fastify";
 import {
   jsonSchemaTransform,
   jsonSchemaTransformObject,
@@ -38,7 +44,13 @@ export async function buildApp(parts: AppParts): Promise<FastifyInstance> {
     ...parts,
     onDefect: (error) => parts.log.error({ err: error }, "a call failed inside Treadle"),
   });
+  const answerProblem = (error: unknown, request: FastifyRequest, reply: FastifyReply) => {
+    const problem = problemOf(error);
+    if (problem.status >= 500) request.log.error({ err: error, route: request.routeOptions.url }, problem.message);
+    return reply.code(problem.status).type("application/json; charset=utf-8").serializer(JSON.stringify).send(problem.toJSON());
+  };
   const app = Fastify({
+    frameworkErrors: (error, request, reply) => void answerProblem(error, request, reply),
     serverFactory: (handle, options) =>
       createServer(options, (request, response) => {
         if (!call(request, response)) handle(request, response);
@@ -62,11 +74,7 @@ export async function buildApp(parts: AppParts): Promise<FastifyInstance> {
       done(error as Error);
     }
   });
-  app.setErrorHandler((error, request, reply) => {
-    const problem = problemOf(error);
-    if (problem.status >= 500) request.log.error({ err: error, route: request.routeOptions.url }, problem.message);
-    return reply.code(problem.status).type("application/json; charset=utf-8").serializer(JSON.stringify).send(problem.toJSON());
-  });
+  app.setErrorHandler(answerProblem);
   app.setNotFoundHandler((request) => {
     throw new TreadleError("ROUTE_NOT_FOUND", `There is no route ${request.method} ${request.url.slice(0, 200)}.`);
   });

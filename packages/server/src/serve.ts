@@ -2,6 +2,7 @@ import { mkdirSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { join, resolve } from "node:path";
+import { TreadleError } from "@treadle/errors";
 import { createDependencyInstaller, Functions } from "@treadle/functions";
 import { findRuntimes } from "@treadle/runtimes";
 import { createSandboxDriver } from "@treadle/sandbox";
@@ -73,7 +74,16 @@ export async function serve(settings: Settings): Promise<RunningServer> {
     requestMaxBytes: settings.requestMaxBytes,
     examine: () => driver.examine(),
   });
-  await app.listen({ host: settings.host, port: settings.port });
+  try {
+    await app.listen({ host: settings.host, port: settings.port });
+  } catch (error) {
+    const { code = "" } = error as NodeJS.ErrnoException;
+    if (!["EADDRINUSE", "EACCES", "EADDRNOTAVAIL", "ENOTFOUND"].includes(code)) throw error;
+    const reason = code === "EADDRINUSE" ? "another program listens there" : (error as Error).message;
+    throw new TreadleError("INVALID_SETTING", `Cannot listen on ${settings.host}, port ${settings.port}: ${reason}.`, {
+      cause: error,
+    });
+  }
   void functions.prewarm();
 
   const owned = parts.move();

@@ -478,6 +478,8 @@ function viewOfExecution(record: ExecutionRecord): z.infer<typeof executionView>
 async function dependencyOf(functions: Functions, workspace: string, language: string): Promise<z.infer<typeof dependencyView>> {
   const known = functions.runtimes.named(language)?.language ?? language;
   const found = (await functions.dependencies(workspace)).find((each) => each.language === known);
+  if (found === undefined && functions.runtimes.named(language) === undefined)
+    throw new TreadleError("UNKNOWN_RUNTIME", `${JSON.stringify(language.slice(0, 64))} is not a language of this server.`);
   return found === undefined
     ? { language: known, files: {}, inferred: [], lock: null, status: "none", error: null, log: "", updatedAt: 0 }
     : viewOfDependency(found);
