@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -97,7 +97,7 @@ export class Place implements AsyncDisposable {
       await delay(50);
     }
     for (const directory of controlGroupDirectories([...this.#groups]).sort((a, b) => b.length - a.length)) {
-      execFileSync("rmdir", ["--ignore-fail-on-non-empty", directory]);
+      spawnSync("rmdir", ["--ignore-fail-on-non-empty", directory]);
     }
     rmSync(this.directory, { recursive: true, force: true, maxRetries: 5 });
   }
@@ -115,6 +115,7 @@ function kill(target: ProcessView): void {
 function controlGroupDirectories(names: readonly string[]): string[] {
   if (names.length === 0 || !existsSync("/sys/fs/cgroup")) return [];
   const tests = names.flatMap((name, index) => [...(index === 0 ? [] : ["-o"]), "-path", `*/${name}*`]);
-  const found = execFileSync("find", ["/sys/fs/cgroup", "-type", "d", "(", ...tests, ")"], { encoding: "utf8" });
-  return found.split("\n").filter((line) => line !== "");
+  // Groups of others come and go meanwhile, which find complains about.
+  const found = spawnSync("find", ["/sys/fs/cgroup", "-type", "d", "(", ...tests, ")"], { encoding: "utf8" });
+  return found.stdout.split("\n").filter((line) => line !== "");
 }
