@@ -5,31 +5,37 @@ import { TreadleServer } from "../servers/treadle.ts";
 
 const LINES = 20;
 
-/** Each logs its lines with pauses of random length in between, so that the lines of all calls mix. */
+/**
+ * Each logs its lines with pauses of random length in between, so that the lines of all calls mix. Those that await first wait until all calls
+ * are there; threads cannot, as there are fewer of them than calls.
+ */
 const FUNCTIONS = {
   "Node, await": {
     code: `cache.running = (cache.running ?? 0) + 1;
 cache.most = Math.max(cache.most ?? 0, cache.running);
+while (cache.most < calls) await new Promise((resolve) => setTimeout(resolve, 10));
 for (let line = 0; line < ${LINES}; line++) {
   console.log(\`call \${call} line \${line}\`);
   if (line % 4 === 3) await new Promise((resolve) => setTimeout(resolve, 50 * Math.random()));
 }
 cache.running -= 1;
 return cache.most;`,
-    parameters: { call: { type: "integer" } },
+    parameters: { call: { type: "integer" }, calls: { type: "integer" } },
   },
   "Python, await": {
     language: "python",
     code: `import asyncio, random
 cache["running"] = cache.get("running", 0) + 1
 cache["most"] = max(cache.get("most", 0), cache["running"])
+while cache["most"] < calls:
+    await asyncio.sleep(0.01)
 for line in range(${LINES}):
     print(f"call {call} line {line}")
     if line % 4 == 3:
         await asyncio.sleep(0.05 * random.random())
 cache["running"] -= 1
 return cache["most"]`,
-    parameters: { call: { type: "integer" } },
+    parameters: { call: { type: "integer" }, calls: { type: "integer" } },
   },
   "Python, threads": {
     language: "python",
@@ -45,7 +51,7 @@ for line in range(${LINES}):
 with lock:
     cache["running"] -= 1
 return cache["most"]`,
-    parameters: { call: { type: "integer" } },
+    parameters: { call: { type: "integer" }, calls: { type: "integer" } },
   },
 } as const;
 
@@ -53,7 +59,7 @@ export const logs: Benchmark = {
   name: "logs",
   title: "Logs under concurrency",
   method: `A check rather than a measurement: concurrent calls of one workspace, each on a connection of its own, each logging ${LINES} lines with pauses of random
-length in between. Every answer must hold exactly its own lines in order, and so must the record of every execution, read back from the database.`,
+length in between, where the language allows it all at once. Every answer must hold exactly its own lines in order, and so must the record of every execution, read back from the database.`,
 
   async run({ quick, say }) {
     const calls = quick ? 100 : 1_000;
@@ -69,7 +75,7 @@ length in between. Every answer must hold exactly its own lines in order, and so
       const start = performance.now();
       const answers = await Promise.all(
         Array.from({ length: calls }, async (_, call) => {
-          const { text } = await client.send("POST", `/v2/functions/${workspace}/run/talk`, { parameters: { call } });
+          const { text } = await client.send("POST", `/v2/functions/${workspace}/run/talk`, { parameters: { call, calls } });
           return JSON.parse(text) as { result: number; logs: string[] };
         }),
       );
