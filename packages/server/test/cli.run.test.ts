@@ -1,4 +1,4 @@
-import { writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -139,6 +139,33 @@ test("errors of server, address and usage are told with code and help, status 1"
   const usage = await server.treadle("run", "w");
   expect(usage).toMatchObject({ status: 1, stdout: "" });
   expect(usage.stderr).toContain("treadle: missing required argument 'function'");
+});
+
+test("serve says why it cannot listen, and leaves its data directory alone", async () => {
+  const data = await mkdtemp(join(tmpdir(), "treadle-serve-test-"));
+  try {
+    const taken = await runTreadle(["serve", "--port", new URL(server.url).port, "--data-dir", data]);
+    expect(taken.status).toBe(1);
+    expect(taken.stderr).toMatch(/^treadle: INVALID_SETTING: Cannot listen on 127\.0\.0\.1, port \d+: another program/m);
+    const odd = await runTreadle([
+      "serve",
+      "--host",
+      "127.0.0.300",
+      "--port",
+      "0",
+      "--data-dir",
+      data,
+      "--admin-key",
+      "k".repeat(32),
+    ]);
+    expect(odd.status).toBe(1);
+    expect(odd.stderr).toMatch(/^treadle: INVALID_SETTING: Cannot listen on 127\.0\.0\.300/m);
+    // Nothing it started holds the directory.
+    const again = await runTreadle(["serve", "--port", new URL(server.url).port, "--data-dir", data]);
+    expect(again.stderr).toContain("another program");
+  } finally {
+    await rm(data, { recursive: true, force: true });
+  }
 });
 
 test("--version and --help", async () => {

@@ -26,7 +26,7 @@ Further variables, read where they are needed:
 | --- | --- |
 | \`TREADLE_PYTHON\` | The Python that runs functions, if the system's is not to. |
 | \`TREADLE_SERVER\` | The server that \`treadle deploy\`, \`run\` and \`logs\` talk to; default \`http://127.0.0.1:4000\`. |
-| \`HTTP_PROXY\`, npm's, pip's and uv's own variables and files | Where the operator's registries are and how to log in there: see [Dependencies](../guides/dependencies.md#registries). |
+| \`npm_config_*\`, \`UV_*\`, \`PIP_*\`; \`.npmrc\`, \`pip.conf\` | Where the operator's registries are and how to log in there: see [Dependencies](../guides/dependencies.md#registries). |
 `;
 }
 
