@@ -175,7 +175,7 @@ test.each([
   },
 );
 
-test("a syntax error is told by file, line and column of the source", async () => {
+test("a syntax error is told by file, line and column of the source", { timeout: 90_000 }, async () => {
   const inFile = await refusal({
     "treadle.yaml": "workspace: bad\nfunctions:\n  f: {file: f.js}\n  g: {code: return 1}\n",
     "f.js": "const a = {\n  b: 1\nreturn a;",
@@ -207,7 +207,7 @@ test("a bad schema is told at its function", async () => {
   expect(stderr).toMatch(/^treadle: INVALID_SCHEMA: treadle\.yaml:3:3: The parameter schema of f is not valid/);
 });
 
-test("a refused deployment changes nothing, dependencies included", async () => {
+test("a refused deployment changes nothing, dependencies included", { timeout: 90_000 }, async () => {
   const yaml = "workspace: undo\nfunctions:\n  f: {file: f.js}\ndependencies:\n  node: package.json\n";
   const broken = { "treadle.yaml": yaml, "f.js": "let = = 1", "package.json": '{"dependencies":{"is-odd":"3.0.1"}}' };
   expect(await refusal(broken)).toContain("SYNTAX_ERROR: f.js:1:");
