@@ -216,7 +216,7 @@ export class Functions implements AsyncDisposable {
       throw new TreadleError("BAD_REQUEST", `${name} is a handler function: it is called with a request, not with parameters.`);
     }
     target.check.check(input);
-    this.#execute(target, { kind: "inline", argumentsText: JSON.stringify(input) }, onEnd);
+    this.#execute(target, { kind: "inline", argumentsText: jsonOf(name, input) }, onEnd);
   }
 
   #execute(target: CallableFunction, input: CallInput, onEnd: (execution: Execution) => void): void {
@@ -229,6 +229,15 @@ export class Functions implements AsyncDisposable {
     });
     this.#inFlight += 1;
     target.pool.submit(execution);
+  }
+}
+
+/** Arguments that could be read are nested too deep to be written when the stack is full: reading needs none of it. */
+function jsonOf(name: string, input: Record<string, unknown>): string {
+  try {
+    return JSON.stringify(input);
+  } catch (error) {
+    throw new TreadleError("BAD_REQUEST", `The arguments of ${name} are nested too deep.`, { cause: error });
   }
 }
 
