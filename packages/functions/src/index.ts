@@ -3,6 +3,7 @@ export {
   DEFAULT_DEPENDENCY_SETTINGS,
   type DependencyInstaller,
   type DependencySettings,
+  findUv,
 } from "./dependencies/index.ts";
 export type { CallInput, Execution, Outcome } from "./executions/execution.ts";
 export type { LogEntry } from "./executions/log.ts";

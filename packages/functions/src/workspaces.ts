@@ -6,7 +6,7 @@ import { type CompleteFunction, completeFunction, type FunctionInput, type Funct
 import type { Pool } from "./instances/pool.ts";
 import type { CallableFunction, LoadedWorkspace } from "./loaded-workspace.ts";
 import { checkedWorkspaceName, shown } from "./names.ts";
-import { compileParameters } from "./parameters/compile.ts";
+import { acceptedParameters, compileParameters } from "./parameters/compile.ts";
 import type { Program } from "./program.ts";
 import type { FunctionsSettings } from "./settings.ts";
 import type { WorkspaceDependencies } from "./workspace-dependencies.ts";
@@ -87,7 +87,7 @@ export class Workspaces {
     return this.#inTurn(name, async () => {
       const { definition } = await this.get(name);
       await this.#dependencies.set(name, language, files);
-      const checked = definition.functions.map((each) => this.#checked(fromStored(each)));
+      const checked = definition.functions.map((each) => this.#withRuntime(fromStored(each), acceptedParameters));
       this.#publish(definition, checked, await this.#newPools(name, checked), "its dependencies changed");
     });
   }
@@ -120,7 +120,7 @@ export class Workspaces {
     if (definition === null) throw unknownWorkspace(name);
     const already = this.#loaded.get(name);
     if (already !== undefined) return already;
-    const checked = definition.functions.map((each) => this.#checked(fromStored(each)));
+    const checked = definition.functions.map((each) => this.#withRuntime(fromStored(each), acceptedParameters));
     return this.#publish(definition, checked, await this.#newPools(name, checked), "its code was replaced");
   }
 
@@ -129,7 +129,7 @@ export class Workspaces {
     const previous = new Map((stored?.functions ?? []).map((each) => [each.name, fromStored(each)]));
     const changed = change.functions.map((input) => {
       const before = change.mode === "merge" ? previous.get(input.name) : undefined;
-      return this.#checked(completeFunction(input, before, this.#languageOf(input, before)));
+      return this.#withRuntime(completeFunction(input, before, this.#languageOf(input, before)), compileParameters);
     });
     const names = new Set(changed.map((each) => each.definition.name));
     if (names.size !== changed.length) throw new TreadleError("BAD_REQUEST", "Two functions of the request have the same name.");
@@ -138,7 +138,9 @@ export class Workspaces {
     }
     const kept =
       change.mode === "merge"
-        ? [...previous.values()].filter((each) => !names.has(each.name)).map((each) => this.#checked(each))
+        ? [...previous.values()]
+            .filter((each) => !names.has(each.name))
+            .map((each) => this.#withRuntime(each, acceptedParameters))
         : [];
     const functions = [...kept, ...changed];
     const programs = buildPrograms(name, functions, this.#settings, await this.#dependencies.sourceOf(name));
@@ -264,14 +266,14 @@ export class Workspaces {
     );
   }
 
-  #checked(definition: CompleteFunction): CheckedFunction {
+  #withRuntime(definition: CompleteFunction, parameterCheck: typeof compileParameters): CheckedFunction {
     const runtime = this.#runtimes.named(definition.language);
     if (runtime === undefined)
       throw new TreadleError(
         "UNKNOWN_RUNTIME",
         `${definition.name} needs ${definition.language}, which this machine does not have.`,
       );
-    return { definition, runtime, check: compileParameters(definition.name, definition.parameters) };
+    return { definition, runtime, check: parameterCheck(definition.name, definition.parameters) };
   }
 }
 

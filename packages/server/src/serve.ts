@@ -38,6 +38,8 @@ export async function serve(settings: Settings): Promise<RunningServer> {
   mkdirSync(dataDirectory, { recursive: true, mode: 0o700 });
   await using parts = new AsyncDisposableStack();
 
+  // Before the database: where the driver takes over our control group, the database must be started inside what it made of it.
+  const driver = parts.use(await createSandboxDriver(settings.sandbox, { stateDirectory: join(dataDirectory, "sandbox"), warn }));
   const store = parts.use(
     await openStore({
       dataDirectory,
@@ -47,7 +49,6 @@ export async function serve(settings: Settings): Promise<RunningServer> {
       log: (level, message, fields) => log[level](fields ?? {}, message),
     }),
   );
-  const driver = parts.use(await createSandboxDriver(settings.sandbox, { stateDirectory: join(dataDirectory, "sandbox"), warn }));
   const runtimes = await findRuntimes();
   for (const missing of runtimes.missing) warn(`no ${missing.language}: ${missing.reason} ${missing.remedy}`);
   const installer = createDependencyInstaller({

@@ -8,3 +8,4 @@ export { DEFAULT_DEPENDENCY_SETTINGS, type DependencySettings } from "./dependen
 export { type InferredManifest, inferManifest } from "./infer-manifest.ts";
 export type { InstalledDependencies, InstallState, Package } from "./install-state.ts";
 export type { ManifestFiles } from "./manifest-files.ts";
+export { findUv } from "./python/find-uv.ts";

@@ -1,6 +1,6 @@
-import { accessSync, constants, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
+import { findUv } from "@treadle/functions";
 import { findRuntimes } from "@treadle/runtimes";
 import type { Finding } from "@treadle/sandbox";
 import { findBundledPostgres, findSystemPostgres } from "@treadle/store";
@@ -42,7 +42,7 @@ export async function examineDatabase(settings: Pick<Settings, "databaseUrl" | "
 
 /** What installs functions' dependencies. */
 export function examineInstallers(): Finding[] {
-  const uv = findUv();
+  const uv = findUv(process.env);
   return [
     npmIsThere()
       ? { name: "npm", status: "ok", message: "Installs packages of Node functions." }
@@ -58,7 +58,7 @@ export function examineInstallers(): Finding[] {
           name: "uv",
           status: "degraded",
           message: "It was not found; Python functions have no packages.",
-          remedy: `cd ${ROOT} && npm run verify (its set-up fetches uv), or: curl -LsSf https://astral.sh/uv/install.sh | sh`,
+          remedy: `cd ${ROOT} && npm run verify (its set-up fetches uv), or: pip install uv`,
         },
   ];
 }
@@ -70,24 +70,4 @@ function npmIsThere(): boolean {
   } catch {
     return false;
   }
-}
-
-function findUv(): string | null {
-  const tools = join(ROOT, ".tools");
-  let fetched: string[] = [];
-  try {
-    fetched = readdirSync(tools).filter((name) => name.startsWith("uv-"));
-  } catch {
-    // The set-up has not run.
-  }
-  const path = (process.env.PATH ?? "").split(delimiter).filter((folder) => folder.startsWith("/"));
-  for (const folder of [...fetched.map((name) => join(tools, name, "bin")), ...path]) {
-    try {
-      accessSync(join(folder, "uv"), constants.X_OK);
-      return join(folder, "uv");
-    } catch {
-      // Not here.
-    }
-  }
-  return null;
 }
