@@ -9,6 +9,7 @@ import { checkedWorkspaceName, shown } from "./names.ts";
 import { acceptedParameters, compileParameters } from "./parameters/compile.ts";
 import type { Program } from "./program.ts";
 import type { FunctionsSettings } from "./settings.ts";
+import { tryOut } from "./try-out.ts";
 import type { WorkspaceDependencies } from "./workspace-dependencies.ts";
 
 const DEFAULT_LANGUAGE = "node";
@@ -88,7 +89,9 @@ export class Workspaces {
       const { definition } = await this.get(name);
       await this.#dependencies.set(name, language, files);
       const checked = definition.functions.map((each) => this.#withRuntime(fromStored(each), acceptedParameters));
-      this.#publish(definition, checked, await this.#newPools(name, checked), "its dependencies changed");
+      const { pools } = await this.get(name);
+      const changed = await this.#poolsOf(name, checked, pools, (program) => program.runtime.language === language);
+      this.#publish(definition, checked, changed, "its dependencies changed");
     });
   }
 
@@ -121,7 +124,7 @@ export class Workspaces {
     const already = this.#loaded.get(name);
     if (already !== undefined) return already;
     const checked = definition.functions.map((each) => this.#withRuntime(fromStored(each), acceptedParameters));
-    return this.#publish(definition, checked, await this.#newPools(name, checked), "its code was replaced");
+    return this.#publish(definition, checked, await this.#poolsOf(name, checked, new Map(), () => true), "its code was replaced");
   }
 
   async #save(name: string, change: WorkspaceChange): Promise<WorkspaceDefinition> {
@@ -143,75 +146,50 @@ export class Workspaces {
             .map((each) => this.#withRuntime(each, acceptedParameters))
         : [];
     const functions = [...kept, ...changed];
-    const programs = buildPrograms(name, functions, this.#settings, await this.#dependencies.sourceOf(name));
     const touched = new Set(changed.map(programNameOf));
-    const pools = new Map<string, Pool>();
+    const current = this.#loaded.get(name)?.pools ?? new Map<string, Pool>();
+    const pools = await this.#poolsOf(name, functions, current, (program) => touched.has(program.name));
     try {
-      const imports = await this.#prepare(programs, touched, names, pools);
+      const made = [...pools].filter(([key]) => touched.has(key)).map(([, pool]) => pool);
+      const imports = await tryOut(made, names, (program) => this.#newPool(program));
       const definition = await this.#store.workspaces.save(
         name,
         { mode: change.mode, functions: changed.map((each) => toStored(each.definition)), remove: change.remove ?? [] },
         change.expectedRevision === undefined ? {} : { expectedRevision: change.expectedRevision },
       );
-      let inferred = false;
-      for (const [language, packages] of imports)
-        inferred = (await this.#dependencies.infer(name, language, packages)) || inferred;
-      if (inferred) {
-        closeAll(pools.values(), "its dependencies changed");
-        this.#publish(definition, functions, await this.#newPools(name, functions), "its code was replaced");
-      } else this.#publish(definition, functions, pools, "its code was replaced");
+      const inferred = new Set<string>();
+      for (const [language, packages] of imports) {
+        if (await this.#dependencies.infer(name, language, packages)) inferred.add(language);
+      }
+      const final = await this.#poolsOf(name, functions, pools, (program) => inferred.has(program.runtime.language));
+      this.#publish(definition, functions, final, "its code was replaced");
+      for (const [key, pool] of pools) if (final.get(key) !== pool) pool.close("its dependencies changed");
       return definition;
     } catch (error) {
-      closeAll(pools.values(), "its code was refused");
+      for (const [key, pool] of pools) if (current.get(key) !== pool) pool.close("its code was refused");
       throw error;
     }
   }
 
-  async #newPools(name: string, functions: readonly CheckedFunction[]): Promise<Map<string, Pool>> {
+  /** Pools for the programs of these functions: present ones where the program is the same, else new ones. */
+  async #poolsOf(
+    name: string,
+    functions: readonly CheckedFunction[],
+    present: ReadonlyMap<string, Pool>,
+    isRenewed: (program: Program) => boolean,
+  ): Promise<Map<string, Pool>> {
     const programs = buildPrograms(name, functions, this.#settings, await this.#dependencies.sourceOf(name));
-    return new Map([...programs].map(([key, program]) => [key, this.#newPool(program)]));
-  }
-
-  /** Makes the pools of a change and loads what it touches, so that broken code is refused and good code is warm. */
-  async #prepare(
-    programs: ReadonlyMap<string, Program>,
-    touched: ReadonlySet<string>,
-    changed: ReadonlySet<string>,
-    pools: Map<string, Pool>,
-  ): Promise<Map<string, string[]>> {
-    const imports = new Map<string, string[]>();
-    for (const [key, program] of programs) {
-      const pool = this.#newPool(program);
-      pools.set(key, pool);
-      if (!touched.has(key)) continue;
-      // Packages may not be installed yet; to find syntax errors they are not needed.
-      const trial = program.dependencies === null ? pool : this.#newPool({ ...program, dependencies: null });
-      try {
-        const report = await trial.prepare();
-        const errors = Object.entries(report.errors)
-          .filter(([name, error]) => error.code === "SYNTAX_ERROR" && (name === "" || changed.has(name)))
-          .map(([name, error]) => ({
-            function: name === "" ? [...program.functionNames][0] : name,
-            line: error.line,
-            column: error.column,
-            message: error.message,
-          }));
-        const first = errors[0];
-        if (first !== undefined) {
-          const where =
-            first.line === undefined ? "" : `, line ${first.line}${first.column === undefined ? "" : `, column ${first.column}`}`;
-          throw new TreadleError("SYNTAX_ERROR", `${first.function}${where}: ${first.message}`, {
-            details: { ...first, errors },
-          });
-        }
-        const packages = Object.values(report.imports).flat();
-        if (packages.length > 0)
-          imports.set(program.runtime.language, [...(imports.get(program.runtime.language) ?? []), ...packages]);
-      } finally {
-        if (trial !== pool) trial.close("it was a trial");
-      }
-    }
-    return imports;
+    return new Map(
+      [...programs].map(([key, program]) => {
+        const before = present.get(key);
+        const isSame =
+          before !== undefined &&
+          !isRenewed(program) &&
+          before.program.functionNames.size === program.functionNames.size &&
+          [...program.functionNames].every((each) => before.program.functionNames.has(each));
+        return [key, isSame ? before : this.#newPool(program)];
+      }),
+    );
   }
 
   #publish(
@@ -241,7 +219,8 @@ export class Workspaces {
     const loaded: LoadedWorkspace = { definition, functions: callable, pools };
     const old = this.#loaded.get(definition.name);
     this.#loaded.set(definition.name, loaded);
-    for (const pool of old?.pools.values() ?? []) {
+    for (const [key, pool] of old?.pools ?? []) {
+      if (pools.get(key) === pool) continue;
       for (const execution of pool.close(reason)) {
         const now = callable.get(execution.target.functionName);
         if (now === undefined) execution.fail(unknownFunction(definition.name, execution.target.functionName));
@@ -275,10 +254,6 @@ export class Workspaces {
       );
     return { definition, runtime, check: parameterCheck(definition.name, definition.parameters) };
   }
-}
-
-function closeAll(pools: Iterable<Pool>, reason: string): void {
-  for (const pool of pools) pool.close(reason);
 }
 
 export function unknownWorkspace(name: string): TreadleError {

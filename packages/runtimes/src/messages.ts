@@ -41,6 +41,7 @@ export interface RuntimeError {
   readonly name?: string;
   readonly stack?: string;
   readonly function?: string;
+  readonly file?: string;
   readonly line?: number;
   readonly column?: number;
   readonly module?: string;
@@ -83,8 +84,8 @@ export function checkedRuntimeError(value: unknown): RuntimeError {
   const sent = (typeof value === "object" && value !== null ? value : {}) as Record<string, unknown>;
   const code = RUNTIME_ERROR_CODES.find((known) => known === sent.code) ?? "THREW";
   const error: Record<string, unknown> = { code, message: text(sent.message) ?? "" };
-  for (const key of ["name", "stack", "function", "module"]) {
-    const field = text(sent[key], key === "stack" ? MAX_TEXT : 256);
+  for (const key of ["name", "stack", "function", "file", "module"]) {
+    const field = text(sent[key], key === "stack" ? MAX_TEXT : 512);
     if (field !== undefined) error[key] = field;
   }
   for (const key of ["line", "column"]) {

@@ -52,13 +52,18 @@ function moduleSyntaxPlace(file) {
   return syntaxPlace({ stack: stderr ?? "" });
 }
 
+/** A path below the source folder, relative to it; undefined for any other. */
+function sourcePath(file) {
+  return file?.startsWith(origin.folder) ? file.slice(origin.folder.length) : undefined;
+}
+
 function loadFailure(error, file) {
   const described = describe(error, undefined);
   const { code, ...fields } = described;
   const { message } = fields;
   if (error instanceof SyntaxError) {
     const at = syntaxPlace(error) ?? moduleSyntaxPlace(file);
-    return { ...fields, code: "SYNTAX_ERROR", line: at?.line, column: at?.column, stack: undefined };
+    return { ...fields, code: "SYNTAX_ERROR", file: sourcePath(at?.file), line: at?.line, column: at?.column, stack: undefined };
   }
   if (code !== "THREW") return described;
   if (error?.code === "MODULE_NOT_FOUND" || error?.code === "ERR_MODULE_NOT_FOUND") {

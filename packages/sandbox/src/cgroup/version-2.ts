@@ -1,4 +1,4 @@
-import { rmdirSync, writeFileSync } from "node:fs";
+import { existsSync, rmdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import {
   type ControlGroup,
@@ -95,6 +95,11 @@ function stepAside(directory: string): boolean {
   }
 }
 
+/** The real root of the hierarchy may have processes and give controllers; it is the one group without a type. */
+function isRealRoot(directory: string): boolean {
+  return !existsSync(join(directory, "cgroup.type"));
+}
+
 /** Gives the controllers of `directory` to its children; which of them are then given. */
 function enableControllers(directory: string): Set<string> {
   const subtree = join(directory, "cgroup.subtree_control");
@@ -124,11 +129,10 @@ export function openVersion2(hierarchy: Hierarchy, name: string): ControlGroups 
   for (let directory = hierarchy.ownDirectory; ; directory = dirname(directory)) {
     const parent = join(directory, name);
     const offered = words(join(directory, "cgroup.controllers"));
-    if ((offered.includes("memory") || offered.includes("pids")) && tryMakeGroup(parent)) {
-      let enabled = enableControllers(directory);
-      if (!enabled.has("memory") && directory === hierarchy.ownDirectory && stepAside(directory)) {
-        enabled = enableControllers(directory);
-      }
+    // Aside first: pids and cpu alone can be given by a group with processes, which then is a threaded domain for good.
+    const isClear = directory !== hierarchy.ownDirectory || isRealRoot(directory) || stepAside(directory);
+    if (isClear && (offered.includes("memory") || offered.includes("pids")) && tryMakeGroup(parent)) {
+      enableControllers(directory);
       const given = enableControllers(parent);
       if (given.has("memory") || given.has("pids")) return groupsBelow(parent, given);
       rmdirSync(parent);

@@ -32,7 +32,7 @@ class HandlerContract:
             self._load(directory.rstrip("/"), entrypoint)
         except BaseException as error:
             self.main = None
-            self.errors[""] = _load_error(error)
+            self.errors[""] = _load_error(error, directory.rstrip("/") + "/")
 
     def _load(self, directory, entrypoint):
         parts = [part for part in entrypoint.split("/") if part not in ("", ".")]
@@ -149,7 +149,7 @@ def _positional_count(main):
     return sum(1 for one in parameters if one.kind in kinds and one.default is Parameter.empty)
 
 
-def _load_error(error):
+def _load_error(error, folder):
     from . import failures
 
     if isinstance(error, LoadFailure):
@@ -159,11 +159,18 @@ def _load_error(error):
         while inner.tb_next is not None:
             inner = inner.tb_next
         if inner.tb_frame.f_code.co_filename.startswith(failures.FOLDER):
-            return failures.syntax(error, "", "")
+            return _with_file(failures.syntax(error, "", ""), error, folder)
     described = failures.thrown(error, {})
     if described["code"] == "THREW":
         described["code"] = "LOAD_FAILED"
     if isinstance(error, SyntaxError):
-        described["code"] = "SYNTAX_ERROR"
-        described["message"] = str(error)
+        described = _with_file(failures.syntax(error, "", ""), error, folder)
+    return described
+
+
+def _with_file(described, error, folder):
+    """Adds the path of the faulty source file, relative to the source folder."""
+    filename = getattr(error, "filename", None)
+    if isinstance(filename, str) and filename.startswith(folder):
+        described["file"] = filename[len(folder) :]
     return described
