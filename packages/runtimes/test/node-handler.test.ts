@@ -65,12 +65,18 @@ test.each([
     "index.js",
     { code: "LOAD_FAILED", name: "RangeError", message: "top", line: 2 },
   ],
-  ["a syntax error", { "a/b.js": "let a;\nlet x = ;" }, "a/b.js", { code: "SYNTAX_ERROR", line: 2, column: 9 }],
+  ["a syntax error", { "a/b.js": "let a;\nlet x = ;" }, "a/b.js", { code: "SYNTAX_ERROR", file: "a/b.js", line: 2, column: 9 }],
+  [
+    "a syntax error in another file",
+    { "index.js": "module.exports = require('./lib/a.js');", "lib/a.js": "module.exports = {\n  x: ;\n}" },
+    "index.js",
+    { code: "SYNTAX_ERROR", file: "lib/a.js", line: 2, column: 6 },
+  ],
   [
     "a syntax error in a module",
     { "b.mjs": "export default 1;\n  let x = ;" },
     "b.mjs",
-    { code: "SYNTAX_ERROR", line: 2, column: 11 },
+    { code: "SYNTAX_ERROR", file: "b.mjs", line: 2, column: 11 },
   ],
   [
     "a package that is missing",

@@ -246,7 +246,11 @@ test("what keeps a handler from loading is told apart", async () => {
   const failures: [Record<string, string>, LoadOptions, object][] = [
     [{ "main.py": "x = 1\ndef main(:\n" }, {}, { code: "SYNTAX_ERROR", line: 2, column: 10 }],
     [{ "main.py": "import nosuchpackage\n" }, {}, { code: "MODULE_NOT_FOUND", module: "nosuchpackage" }],
-    [{ "main.py": "import broken\n", "broken.py": "def f(:\n" }, {}, { code: "SYNTAX_ERROR" }],
+    [
+      { "main.py": "import broken\n", "broken.py": "def f(:\n" },
+      {},
+      { code: "SYNTAX_ERROR", file: "broken.py", line: 1, column: 7 },
+    ],
     [{ "main.py": "raise ValueError('at load')\n" }, {}, { code: "LOAD_FAILED", message: "at load", name: "ValueError" }],
     [{ "main.py": "import sys; sys.exit(3)\n" }, {}, { code: "LOAD_FAILED" }],
     [{ "main.py": "x = 1\n" }, {}, { code: "LOAD_FAILED", message: expect.stringContaining("'main'") }],
