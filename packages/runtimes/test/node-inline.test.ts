@@ -349,3 +349,14 @@ test("frames arrive in pieces and in bulk", async () => {
   expect(many).toEqual(many.map((_, i) => i % 7));
   expect(client.violations).toEqual([]);
 });
+
+test("what was behind an error is told with it", async () => {
+  await using client = await startNode({
+    functions: {
+      wrapped: `throw new Error("outer", { cause: new Error("inner") });`,
+      trap: `throw Object.defineProperty(new Error("outer"), "cause", { get() { throw 1; } });`,
+    },
+  });
+  expect((await client.call("wrapped")).error).toMatchObject({ code: "THREW", message: "outer (cause: inner)" });
+  expect((await client.call("trap")).error).toMatchObject({ code: "THREW", message: "outer" });
+});

@@ -150,16 +150,30 @@ function describe(value, functionName) {
   }
 }
 
+/** What an error says was behind it: without it a failed fetch says nothing but that. */
+function causeOf(error) {
+  let cause;
+  try {
+    cause = error.cause;
+  } catch {
+    return "";
+  }
+  if (!isError(cause)) return "";
+  const message = read(cause, "message") || read(cause, "code") || read(cause, "name");
+  return message ? ` (cause: ${message.slice(0, 500)})` : "";
+}
+
 function describeInFull(value, functionName) {
   if ((typeof value === "object" && value !== null) || typeof value === "function") {
     const fields = marked.get(value);
     if (fields !== undefined && fields.code === "SYNTAX_ERROR") return fields;
     const error = isError(value);
+    const message = error ? read(value, "message") : undefined;
     const stack = error ? read(value, "stack") : undefined;
     const { text, first } = stack === undefined ? { text: undefined, first: null } : cleanStack(stack);
     return {
       code: "THREW",
-      message: (error ? read(value, "message") : undefined)?.slice(0, MAX_MESSAGE) ?? display(value),
+      message: message === undefined ? display(value) : message.slice(0, MAX_MESSAGE) + causeOf(value),
       name: (error ? read(value, "name") : undefined)?.slice(0, 200) ?? className(value),
       stack: text,
       function: (first !== null && origin.files?.get(first.file)) || functionName,
