@@ -1,16 +1,18 @@
 import { describe, expect, test } from "vitest";
-import { serverOfThisFile } from "../harness/file-server.ts";
 import type { Answer } from "../harness/http.ts";
 import type { FunctionSource } from "../harness/server.ts";
+import { sharedServer } from "../harness/shared-server.ts";
 
 const TIMEOUT_MS = 2_500;
-const server = await serverOfThisFile({
-  "run-timeout": String(TIMEOUT_MS),
-  "python-run-timeout": String(TIMEOUT_MS),
-  "result-max-size": "64kb",
-  "log-max-size": "16kb",
-  "node-heap-mb": "64",
-  "dependencies-infer": "no",
+const server = sharedServer({
+  flags: {
+    "run-timeout": String(TIMEOUT_MS),
+    "python-run-timeout": String(TIMEOUT_MS),
+    "result-max-size": "64kb",
+    "log-max-size": "16kb",
+    "node-heap-mb": "64",
+    "dependencies-infer": "no",
+  },
 });
 
 const python = (code: string): FunctionSource => ({ language: "python", code });

@@ -4,14 +4,16 @@ import { request } from "node:http";
 import { connect, type Socket } from "node:net";
 import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
-import { serverOfThisFile } from "../harness/file-server.ts";
+import { afterAll, describe, expect, test } from "vitest";
 import { sendBytes } from "../harness/http.ts";
 import { Place } from "../harness/place.ts";
 import { StartFailure } from "../harness/server.ts";
+import { sharedServer } from "../harness/shared-server.ts";
 
-const server = await serverOfThisFile({ prewarmed: "1" });
-await server.save("there", { f: { code: "cache.calls = (cache.calls ?? 0) + 1; return cache.calls" } });
+const server = sharedServer({
+  flags: { prewarmed: "1" },
+  prepare: () => server.save("there", { f: { code: "cache.calls = (cache.calls ?? 0) + 1; return cache.calls" } }),
+});
 
 const ROUTES: readonly [method: string, path: string, body?: object][] = [
   ["POST", "/v2/functions/there/run/f", {}],
@@ -174,12 +176,12 @@ describe("connections that do nothing", () => {
   });
 });
 
-describe("with a key", async () => {
+describe("with a key", () => {
   const key = "k".repeat(40);
   const folder = mkdtempSync(join(tmpdir(), "treadle-key-"));
   writeFileSync(join(folder, "key"), `${key}\n`, { mode: 0o600 });
-  const guarded = await serverOfThisFile({ host: "0.0.0.0", "admin-key-file": join(folder, "key"), prewarmed: "0" });
-  rmSync(folder, { recursive: true });
+  const guarded = sharedServer({ flags: { host: "0.0.0.0", "admin-key-file": join(folder, "key"), prewarmed: "0" } });
+  afterAll(() => rmSync(folder, { recursive: true }));
   const authorization = `Bearer ${key}`;
 
   test.each(ROUTES)("%s %s asks for it", async (method, path, body) => {

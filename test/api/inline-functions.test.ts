@@ -2,9 +2,9 @@ import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
-import { serverOfThisFile } from "../harness/file-server.ts";
+import { sharedServer } from "../harness/shared-server.ts";
 
-const server = await serverOfThisFile();
+const server = sharedServer();
 const BODY = String.raw`{"functions":{"hello":{"code":"return \"Hello \" + name;","parameters":{"name":{"type":"string"}}}}}`;
 
 test("the two calls of the documentation work as printed", async (ctx) => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { serverOfThisFile } from "../harness/file-server.ts";
+import { sharedServer } from "../harness/shared-server.ts";
 
-const server = await serverOfThisFile({ "dependencies-infer": "no" });
+const server = sharedServer({ flags: { "dependencies-infer": "no" } });
 const V1 = "/api/v1/workspaces";
 
 interface FunctionView {

@@ -1,11 +1,11 @@
 import { describe, expect, test } from "vitest";
-import { serverOfThisFile } from "../harness/file-server.ts";
+import { sharedServer } from "../harness/shared-server.ts";
 
 const SLEEP = "await new Promise((done) => setTimeout(done, ms)); return ms";
 const parameters = { ms: { type: "integer" } };
 
-describe("one call at a time, one may wait", async () => {
-  const server = await serverOfThisFile({ concurrency: "1", "queue-length": "1", "wait-timeout": "1000", "max-instances": "2" });
+describe("one call at a time, one may wait", () => {
+  const server = sharedServer({ flags: { concurrency: "1", "queue-length": "1", "wait-timeout": "1000", "max-instances": "2" } });
 
   test("the third call at once is refused with QUEUE_FULL, the first two are served", async () => {
     await server.save("queue", { f: { code: SLEEP, parameters } });
@@ -35,8 +35,8 @@ describe("one call at a time, one may wait", async () => {
   });
 });
 
-describe("one call at a time, none may wait", async () => {
-  const server = await serverOfThisFile({ concurrency: "1", "queue-length": "0", prewarmed: "1", "idle-timeout": "1" });
+describe("one call at a time, none may wait", () => {
+  const server = sharedServer({ flags: { concurrency: "1", "queue-length": "0", prewarmed: "1", "idle-timeout": "1" } });
 
   test("a second call at once is refused, one after the other is served", async () => {
     await server.save("none", { f: { code: SLEEP, parameters } });

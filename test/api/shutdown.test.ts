@@ -85,13 +85,7 @@ describe("SIGTERM", () => {
 
   test("during the start ends it cleanly", async () => {
     await using place = new Place();
-    const started = place.start();
-    await delay(400);
-    const { liveProcesses, touches } = await import("../harness/processes.ts");
-    const own = liveProcesses().find(
-      (each) => touches(each.pid, place.dataDirectory) && each.name !== "postgres" && each.name !== "bwrap",
-    );
-    if (own !== undefined) process.kill(own.pid, "SIGTERM");
+    const started = place.start({}, {}, { onSpawn: (child) => setTimeout(() => child.kill("SIGTERM"), 400) });
     const outcome = await started.then(
       (server) => server.exited,
       (error: { exit?: unknown }) => error.exit,

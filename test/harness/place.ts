@@ -3,8 +3,8 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { controlGroupsOf, isAlive, liveProcesses, type ProcessView, touches } from "./processes.ts";
-import { type Flags, type Server, startServer } from "./server.ts";
+import { ancestorsOf, controlGroupsOf, isAlive, liveProcesses, type ProcessView, processOf, worksIn } from "./processes.ts";
+import { type Flags, type Server, type StartOptions, startServer } from "./server.ts";
 
 /** What is waited for at most until the kernel has taken away what belonged to ended processes, ms. */
 const SETTLING_MS = 5_000;
@@ -27,11 +27,22 @@ export class Place implements AsyncDisposable {
     this.temporaryDirectory = mkdtempSync(join(directory, "tmp-"));
   }
 
-  async start(flags: Flags = {}, environment: Readonly<Record<string, string>> = {}): Promise<Server> {
-    const server = await startServer(this.dataDirectory, flags, { TMPDIR: this.temporaryDirectory, ...environment });
-    this.#server = server;
+  async start(
+    flags: Flags = {},
+    environment: Readonly<Record<string, string>> = {},
+    options: StartOptions = {},
+  ): Promise<Server> {
+    const all = { TMPDIR: this.temporaryDirectory, ...environment };
+    this.#server = await startServer(this.dataDirectory, flags, all, {
+      ...options,
+      onSpawn: (child) => {
+        const process = processOf(child.pid as number);
+        if (process !== null) this.#seen.set(`${process.pid} ${process.started}`, process);
+        options.onSpawn?.(child);
+      },
+    });
     this.observe();
-    return server;
+    return this.#server;
   }
 
   /** Takes note of what the server has started so far; to be called before it is stopped or killed. */
@@ -47,15 +58,34 @@ export class Place implements AsyncDisposable {
     }
   }
 
-  /** Processes that were the server's, or still hold on to its folders or control groups. */
+  /**
+   * Processes that were seen to be a server's, are in its control groups, or work in its folders. Never this one or those
+   * above it: what is found here gets killed.
+   */
   remainingProcesses(): ProcessView[] {
     const groups = [...this.#groups];
+    const above = ancestorsOf(process.pid);
     return liveProcesses().filter(
       (each) =>
-        (this.#seen.has(`${each.pid} ${each.started}`) && each.pid !== process.pid) ||
-        touches(each.pid, `${this.directory}/`) ||
-        controlGroupsOf(each.pid).some((line) => groups.some((group) => line.includes(group))),
+        !above.has(each.pid) &&
+        (this.#seen.has(`${each.pid} ${each.started}`) ||
+          controlGroupsOf(each.pid).some((line) => groups.some((group) => line.includes(`/${group}`))) ||
+          worksIn(each.pid, `${this.directory}/`)),
     );
+  }
+
+  /** Ends whatever is still there, by force. */
+  async endProcesses(): Promise<void> {
+    this.observe();
+    const deadline = performance.now() + SETTLING_MS;
+    for (
+      let left = this.remainingProcesses();
+      left.length > 0 && performance.now() < deadline;
+      left = this.remainingProcesses()
+    ) {
+      for (const process of left) kill(process);
+      await delay(50);
+    }
   }
 
   /** What stopped servers left: processes, control groups, mounts, temporary files, sockets, run folders. Empty when all is well. */
@@ -89,13 +119,7 @@ export class Place implements AsyncDisposable {
 
   /** Ends whatever is still there and removes the folders. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.observe();
-    for (const process of this.remainingProcesses()) kill(process);
-    const deadline = performance.now() + SETTLING_MS;
-    while (this.remainingProcesses().length > 0 && performance.now() < deadline) {
-      for (const process of this.remainingProcesses()) kill(process);
-      await delay(50);
-    }
+    await this.endProcesses();
     for (const directory of controlGroupDirectories([...this.#groups]).sort((a, b) => b.length - a.length)) {
       spawnSync("rmdir", ["--ignore-fail-on-non-empty", directory]);
     }

@@ -56,16 +56,22 @@ export function controlGroupsOf(pid: number): string[] {
     .map((line) => line.slice(line.indexOf(":") + 1));
 }
 
-/** Whether a process works in, has open, or has mounted something below a directory. */
-export function touches(pid: number, directory: string): boolean {
-  if (read(`/proc/${pid}/mountinfo`).includes(directory)) return true;
-  if (read(`/proc/${pid}/cmdline`).includes(directory)) return true;
-  for (const link of ["cwd", "root", "exe"]) if (target(`/proc/${pid}/${link}`).startsWith(directory)) return true;
+/** Whether a process works in a directory, runs a program of it, or has a file of it open. */
+export function worksIn(pid: number, directory: string): boolean {
+  for (const link of ["cwd", "exe"]) if (target(`/proc/${pid}/${link}`).startsWith(directory)) return true;
   try {
     return readdirSync(`/proc/${pid}/fd`).some((fd) => target(`/proc/${pid}/fd/${fd}`).startsWith(directory));
   } catch {
     return false;
   }
+}
+
+/** This process and all above it. */
+export function ancestorsOf(pid: number): Set<number> {
+  const found = new Set<number>();
+  for (let at: ProcessView | null = processOf(pid); at !== null && !found.has(at.pid); at = processOf(at.parent))
+    found.add(at.pid);
+  return found;
 }
 
 /** The file's text; empty when it cannot be read, mostly because the process is gone. */

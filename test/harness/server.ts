@@ -24,33 +24,54 @@ export interface ServerExit {
   readonly signal: NodeJS.Signals | null;
 }
 
-/** A `treadle serve` process. */
-export class Server {
-  readonly port: number;
+/** What is known of a server once it listens. */
+interface Running {
   readonly child: ChildProcess;
+  readonly port: number;
+  readonly dataDirectory: string;
   readonly exited: Promise<ServerExit>;
-  readonly #log: () => string;
+  readonly log: () => string;
+}
+
+/** A `treadle serve` process. May be made before it is started, for tests that are written down before their hooks run. */
+export class Server {
+  #running: Running | null = null;
   /** Kept open connections, since a new one per call is most of a call's time. */
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 200 });
 
-  constructor(child: ChildProcess, port: number, exited: Promise<ServerExit>, log: () => string) {
-    this.child = child;
-    this.port = port;
-    this.exited = exited;
-    this.#log = log;
+  attach(running: Running): this {
+    this.#running = running;
+    return this;
+  }
+
+  get #process(): Running {
+    if (this.#running === null) throw new Error("the server has not been started yet");
+    return this.#running;
+  }
+
+  get child(): ChildProcess {
+    return this.#process.child;
   }
 
   get pid(): number {
     return this.child.pid as number;
   }
 
-  get url(): string {
-    return `http://127.0.0.1:${this.port}`;
+  get port(): number {
+    return this.#process.port;
+  }
+
+  get dataDirectory(): string {
+    return this.#process.dataDirectory;
+  }
+
+  get exited(): Promise<ServerExit> {
+    return this.#process.exited;
   }
 
   /** What it wrote to stderr. */
   get log(): string {
-    return this.#log();
+    return this.#process.log();
   }
 
   /** Messages of its log at level error and above: defects, unless the test provoked them. */
@@ -136,17 +157,26 @@ export class StartFailure extends Error {
   }
 }
 
+export interface StartOptions {
+  /** The object that becomes this server. */
+  readonly server?: Server;
+  /** Told of the process before it listens. */
+  readonly onSpawn?: (child: ChildProcess) => void;
+}
+
 /** Starts `treadle serve` on a free port. @throws StartFailure when it ends before it listens */
 export async function startServer(
   dataDirectory: string,
   flags: Flags,
   environment: Readonly<Record<string, string>>,
+  options: StartOptions = {},
 ): Promise<Server> {
   const all = { port: "0", "data-dir": dataDirectory, ...flags };
   const child = spawn(PROGRAM, ["serve", ...Object.entries(all).flatMap(([name, value]) => [`--${name}`, value])], {
     env: { ...process.env, ...environment },
     stdio: ["ignore", "pipe", "pipe"],
   });
+  options.onSpawn?.(child);
   let log = "";
   child.stderr.on("data", (chunk: Buffer) => {
     log += chunk.toString("utf8");
@@ -170,5 +200,5 @@ export async function startServer(
       reject(new StartFailure(exit, log));
     });
   });
-  return new Server(child, port, exited, () => log);
+  return (options.server ?? new Server()).attach({ child, port, dataDirectory, exited, log: () => log });
 }

@@ -1,17 +1,19 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { serverOfThisFile } from "../harness/file-server.ts";
+import { sharedServer } from "../harness/shared-server.ts";
 
 const TIMEOUT_MS = 2_500;
-const server = await serverOfThisFile({
-  "run-timeout": String(TIMEOUT_MS),
-  "python-run-timeout": String(TIMEOUT_MS),
-  "node-builtin-modules": "*",
-  "node-heap-mb": "64",
-  prewarmed: "1",
+const server = sharedServer({
+  flags: {
+    "run-timeout": String(TIMEOUT_MS),
+    "python-run-timeout": String(TIMEOUT_MS),
+    "node-builtin-modules": "*",
+    "node-heap-mb": "64",
+    prewarmed: "1",
+  },
+  prepare: () => server.save("neighbour", { f: { code: "return 1" }, p: { language: "python", code: "return 1" } }),
 });
-await server.save("neighbour", { f: { code: "return 1" }, p: { language: "python", code: "return 1" } });
 
 const NODE_HEAD = 'const builtin = (name) => process.getBuiltinModule(name); const fs = builtin("fs"); ';
 const PYTHON_HEAD = "import ctypes, mmap, os, signal, sys, threading, time\n";

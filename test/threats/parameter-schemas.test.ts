@@ -1,8 +1,10 @@
 import { expect, test } from "vitest";
-import { serverOfThisFile } from "../harness/file-server.ts";
+import { sharedServer } from "../harness/shared-server.ts";
 
-const server = await serverOfThisFile({ "request-max-size": "4mb", prewarmed: "0" });
-await server.save("neighbour", { f: { code: "return 1" } });
+const server = sharedServer({
+  flags: { "request-max-size": "4mb", prewarmed: "0" },
+  prepare: () => server.save("neighbour", { f: { code: "return 1" } }),
+});
 
 /** Does something on the server while a neighbour is called; fails when either takes long. */
 async function expectQuick<T>(what: () => Promise<T>, limitMs = 2_000): Promise<T> {
