@@ -166,8 +166,18 @@ const CASES: readonly Exhaustion[] = [
   },
 ];
 
-function availableBytes(): number {
-  return Number(/MemAvailable:\s+(\d+) kB/.exec(readFileSync("/proc/meminfo", "utf8"))?.[1]) * 1024;
+/** Memory of the server and of all that it started, bytes. */
+function memoryInUse(): number {
+  return server
+    .family()
+    .map(({ pid }) => {
+      try {
+        return Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]) * 4_096;
+      } catch {
+        return 0;
+      }
+    })
+    .reduce((sum, bytes) => sum + bytes, 0);
 }
 
 async function expectServiceFor(neighbours: readonly string[]): Promise<void> {
@@ -191,7 +201,7 @@ test.each(runs)(
     const source = language === "node" ? { code: NODE_HEAD + code } : { language: "python" as const, code: PYTHON_HEAD + code };
     await server.save(workspace, { f: source, fine: { ...source, code: "return 'fine'" } });
     await expectServiceFor(["f", "p"]);
-    const before = { processes: server.family().length, memory: availableBytes() };
+    const before = { processes: server.family().length, memory: memoryInUse() };
 
     const started = performance.now();
     let during = 0;
@@ -216,8 +226,8 @@ test.each(runs)(
     await expect.poll(async () => (await server.run(workspace, "fine")).json.result, { timeout: 12_000 }).toBe("fine");
     expect((await server.send("DELETE", `/v2/functions/${workspace}`)).status).toBe(204);
     await expect.poll(() => server.family().length, { timeout: 8_000 }).toBeLessThanOrEqual(before.processes + 2);
-    // Other programs of the machine come and go; what is looked for is a leak of the size that was asked for.
-    await expect.poll(() => before.memory - availableBytes(), { timeout: 5_000 }).toBeLessThan(400 * 1024 * 1024);
+    // Prewarmed processes and what the server itself holds vary; a leak here would be of the size that was asked for.
+    await expect.poll(() => memoryInUse() - before.memory, { timeout: 8_000 }).toBeLessThan(250 * 1024 * 1024);
   },
   60_000,
 );
