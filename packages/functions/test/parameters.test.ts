@@ -107,3 +107,65 @@ test("names of Object.prototype are ordinary parameter names", () => {
   check({});
   expect(refusal(() => check({ constructor: 1 })).code).toBe("INVALID_PARAMETERS");
 });
+
+test.each([
+  [
+    "choices that fail for every item",
+    { type: "array", items: { anyOf: [...failing(40), { type: "number" }] } },
+    numbers(500_000),
+  ],
+  [
+    "the same through a reference",
+    { $defs: { d: { anyOf: [...failing(30), { type: "number" }] } }, type: "array", items: { $ref: "#/properties/x/$defs/d" } },
+    numbers(500_000),
+  ],
+  [
+    "patterns for every property's name",
+    { patternProperties: Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`^a{${i % 50}}.*b${i}$`, {}])) },
+    Object.fromEntries(numbers(50_000).map((_, i) => [`aaaa${i}`, 1])),
+  ],
+  [
+    "a long text, often",
+    { anyOf: Array.from({ length: 300 }, (_, i) => ({ pattern: `x{${i % 100}}y$` })) },
+    "a".repeat(1_000_000),
+  ],
+  ["lengths of a long text", { anyOf: Array.from({ length: 300 }, () => ({ minLength: 2_000_000 })) }, "a".repeat(1_000_000)],
+  ["formats of a long text", { anyOf: Array.from({ length: 300 }, () => ({ format: "email" })) }, "a.".repeat(500_000)],
+  ["differing items, often", { anyOf: Array.from({ length: 300 }, () => ({ uniqueItems: true })) }, [1, ...numbers(100_000)]],
+])("arguments that would take long to check are refused soon: %s", (_what, schema, value) => {
+  const { check } = compileParameters("f", { x: schema });
+  const started = performance.now();
+  expect(refusal(() => check({ x: value }))).toMatchObject({
+    code: "INVALID_PARAMETERS",
+    message: expect.stringContaining("too many"),
+  });
+  expect(performance.now() - started).toBeLessThan(2_000);
+});
+
+test("large but plain arguments are checked", () => {
+  const text = { type: "string", maxLength: 100 };
+  const { check } = compileParameters("f", {
+    objects: {
+      type: "array",
+      items: { type: "object", properties: Object.fromEntries(numbers(10).map((i) => [`p${i}`, text])) },
+    },
+    either: { type: "array", items: { anyOf: [{ type: "string" }, { type: "number" }] } },
+    integers: { type: "array", items: { type: "integer", minimum: 0 } },
+    words: { type: "array", items: { type: "string", pattern: "^[a-z]+$", maxLength: 20 } },
+    long: { type: "string", pattern: "^(a|b)*$", minLength: 1 },
+  });
+  check({ objects: numbers(20_000).map(() => ({ p0: "abc", p1: "def", p2: "x", p3: "y" })) });
+  check({ either: numbers(250_000) });
+  check({ integers: numbers(500_000) });
+  check({ words: numbers(100_000).map(() => "abcdef") });
+  check({ long: "ab".repeat(500_000) });
+});
+
+function numbers(count: number): number[] {
+  return Array.from({ length: count }, (_, i) => i % 10);
+}
+
+/** `count` times `count` choices that no number of `numbers` fits. */
+function failing(count: number): object[] {
+  return Array.from({ length: count }, () => ({ anyOf: Array.from({ length: count }, (_, i) => ({ const: -i - 1 })) }));
+}

@@ -3,6 +3,7 @@ import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
 import addFormats from "ajv-formats";
 import { RE2JS } from "re2js";
 import { checkSchemaCost } from "./cost.ts";
+import { beginEffort, EffortExceeded, effortKeyword, spendOnMatch, withEffort } from "./effort.ts";
 import { schemaOfParameters } from "./schema.ts";
 
 /** Checks the arguments of calls of one function. */
@@ -27,7 +28,10 @@ function linearRegExp(pattern: string): {
   const compiled = RE2JS.compile(pattern);
   return {
     source: pattern,
-    test: (text) => compiled.matcher(text).find(),
+    test(text) {
+      spendOnMatch(text);
+      return compiled.matcher(text).find();
+    },
     exec: () => null,
     toString: () => `linear:${pattern}`,
   };
@@ -54,6 +58,7 @@ let grammar: Ajv | undefined;
 function newCompiler(): Ajv {
   const ajv = new Ajv({ ...OPTIONS, meta: false, validateSchema: false });
   addFormats.default(ajv);
+  ajv.addKeyword(effortKeyword);
   ajv.removeKeyword("uniqueItems");
   ajv.addKeyword({
     keyword: "uniqueItems",
@@ -97,7 +102,7 @@ export function compileParameters(functionName: string, parameters: Record<strin
     const schema = schemaOfParameters(parameters);
     if (grammar.validateSchema(schema) !== true) throw invalid(functionName, grammar.errorsText(grammar.errors, { dataVar: "" }));
     try {
-      validate = newCompiler().compile(schema);
+      validate = newCompiler().compile(withEffort(schema));
     } catch (error) {
       throw invalid(functionName, error instanceof Error ? error.message : String(error), error);
     }
@@ -121,19 +126,18 @@ function checkWith(
     names: Object.keys(parameters),
     defaults: defaultsOf(parameters),
     check(input) {
-      validate ??= newCompiler().compile(schemaOfParameters(parameters));
+      validate ??= newCompiler().compile(withEffort(schemaOfParameters(parameters)));
       let valid: unknown;
+      beginEffort();
       try {
         valid = validate(input);
       } catch (error) {
-        throw new TreadleError(
-          "INVALID_PARAMETERS",
-          `The arguments of ${functionName} cannot be checked: they are nested too deep.`,
-          {
-            details: { function: functionName },
-            cause: error,
-          },
-        );
+        const reason =
+          error instanceof EffortExceeded ? "they are too many for its parameter schema" : "they are nested too deep";
+        throw new TreadleError("INVALID_PARAMETERS", `The arguments of ${functionName} cannot be checked: ${reason}.`, {
+          details: { function: functionName },
+          cause: error,
+        });
       }
       if (valid !== true) throw misfit(functionName, (validate.errors ?? []).map(faultOf));
     },
