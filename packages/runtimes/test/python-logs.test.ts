@@ -144,3 +144,10 @@ test("what is written after the answer belongs to nobody; late exceptions are lo
   expect(await client.result("quick")).toBe(1);
   expect(client.violations).toEqual([]);
 });
+
+test("what is printed right before the process ends is not lost", async () => {
+  await using client = startPython();
+  await client.load({ functions: { exits: `print("one")\nimport os\nprint("two")\nos._exit(3)` } });
+  await expect(client.call("exits")).rejects.toThrow();
+  expect(client.entries.map((entry) => entry.text)).toEqual(["one", "two"]);
+});

@@ -7,7 +7,7 @@ from _thread import RLock
 from posix import write
 from time import time
 
-from .channel import CANCELLED, LOG, Turn, flush_unless_gathering, head, log_head, out
+from .channel import CANCELLED, LOG, Turn, flush, flush_unless_gathering, head, log_head, out
 
 INFO, WARN, ERROR_LEVEL = 1, 2, 3
 
@@ -76,7 +76,8 @@ class Execution:
                 if room > 0:
                     partial[stream] = held + text[:room]
                 return
-        flush_unless_gathering()
+        # At once: the code that runs next may end the process, or never give the turn back.
+        flush()
 
     def log(self, level, text):
         """One entry, line breaks included."""
@@ -85,7 +86,8 @@ class Execution:
             return
         with _order:
             self._entry(level, text)
-        flush_unless_gathering()
+        # At once: the code that runs next may end the process, or never give the turn back.
+        flush()
 
     def _entry(self, level, text):
         if self.truncated or self.silent:
