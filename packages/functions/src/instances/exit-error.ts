@@ -20,6 +20,11 @@ export function exitError(exit: SandboxExit, process: RuntimeProcess): TreadleEr
       },
     );
   }
+  if (process.brokeChannel) {
+    return new TreadleError("INVALID_RESPONSE", `The function's process was stopped: ${process.killReason}.`, {
+      details: { reason: process.killReason },
+    });
+  }
   if (process.killReason !== null) {
     return new TreadleError("INTERRUPTED", `The process running this call was stopped: ${process.killReason}.`, {
       details: { reason: process.killReason },

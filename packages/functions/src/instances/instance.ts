@@ -172,7 +172,7 @@ export class Instance implements ProcessOwner {
       case FrameKind.pong:
         return;
       default:
-        void this.kill("it sent a frame of an unknown kind");
+        this.#reject("it sent a frame of an unknown kind");
     }
   }
 
@@ -201,11 +201,16 @@ export class Instance implements ProcessOwner {
     return error === undefined ? null : userError(error, functionName);
   }
 
+  #reject(reason: string): void {
+    this.open = false;
+    this.process.reject(reason);
+  }
+
   #onResult(execution: Execution, bytes: Buffer, start: number, end: number): void {
     if (execution.input.kind === "handler") {
       const headBytes = end - start >= 4 ? bytes.readUInt32LE(start) : -1;
       if (headBytes < 0 || start + 4 + headBytes > end) {
-        void this.kill("it sent a malformed response");
+        this.#reject("it sent a malformed response");
         return;
       }
       const head = bytes.toString("utf8", start + 4, start + 4 + headBytes);
@@ -261,7 +266,7 @@ export class Instance implements ProcessOwner {
 
   #onLog(id: number, bytes: Buffer, start: number, end: number): void {
     if (end - start < 10) {
-      void this.kill("it sent a malformed log line");
+      this.#reject("it sent a malformed log line");
       return;
     }
     const execution = this.#inFlight.get(id);
@@ -287,7 +292,7 @@ export class Instance implements ProcessOwner {
 
   #stray(): void {
     this.#strayFrames += 1;
-    if (this.#strayFrames > STRAY_FRAMES) void this.kill("it floods the channel");
+    if (this.#strayFrames > STRAY_FRAMES) this.#reject("it floods the channel");
   }
 }
 

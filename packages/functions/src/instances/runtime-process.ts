@@ -32,6 +32,8 @@ export class RuntimeProcess {
   readonly lastOutput: string[] = [];
   /** Why the host ended it, when it did. */
   killReason: string | null = null;
+  /** Whether it was ended because what it sent breaks the rules of the channel. */
+  brokeChannel = false;
   exit: SandboxExit | null = null;
   #owner: ProcessOwner | null = null;
 
@@ -72,6 +74,12 @@ export class RuntimeProcess {
     await this.sandbox.kill();
   }
 
+  /** Ends a process that sends what no runtime server of ours sends. */
+  reject(reason: string): void {
+    this.brokeChannel = true;
+    void this.kill(reason);
+  }
+
   #untilReady(): Promise<void> {
     const { sandbox, settings } = this;
     return new Promise((resolve, reject) => {
@@ -97,7 +105,7 @@ export class RuntimeProcess {
           reader.push(chunk);
         } catch (error) {
           this.lastOutput.push(`broke the channel: ${error instanceof Error ? error.message : String(error)}`);
-          void this.kill("broke the channel");
+          this.reject("it broke the channel");
         }
       });
       // Writing to a process that just died; its exit tells the story.
