@@ -111,6 +111,9 @@ function startVictim(folder: string, language: string, files: object): ChildProc
   return spawn(process.execPath, args, { env, stdio: "ignore" });
 }
 
+/** Kills in all, shared by the stages: as many as `npm run test:faults` asks for, else one per stage. */
+const ROUNDS_PER_STAGE = Math.ceil(Number(process.env.TREADLE_FAULT_ROUNDS ?? 4) / 4);
+
 test.each([
   { language: "node", files: packageJson({ plain: "1" }), stage: "resolving", held: "/plain" },
   { language: "node", files: packageJson({ plain: "1" }), stage: "installing", held: "/plain/-/package-1.0.0.tgz" },
@@ -123,7 +126,7 @@ test.each([
   },
 ])(
   "kill -9 of the server while $language is $stage leaves nothing behind",
-  { timeout: 90_000 },
+  { timeout: 90_000 * ROUNDS_PER_STAGE, repeats: ROUNDS_PER_STAGE - 1 },
   async ({ language, files, held }) => {
     const folder = await mkdtemp(join(tmpdir(), "treadle-killed-"));
     try {
