@@ -6,8 +6,8 @@ export function page(results: readonly Result[]): string {
   const bars = results.flatMap((result) => result.bars.map((bar) => ({ ...bar, result })));
   return `# Benchmarks
 
-Written by \`npm run bench\` (programs and how to add one: [bench/](../bench/README.md)); not edited by hand. The single measurements are in
-[bench/results/](../bench/results/). Figures are medians with the least and the most in parentheses. Compare them within a run: all that is compared ran interleaved in
+Written by \`npm run bench\` (programs and how to add one: [bench/](../bench/README.md)); not edited by hand. A run leaves the single
+measurements in bench/results, which git ignores. Figures are medians with the least and the most in parentheses. Compare them within a run: all that is compared ran interleaved in
 the same minutes on the same machine, whose cores servers, functions, database and load generator shared.
 
 ## Targets
