@@ -18,6 +18,8 @@ export class ExecutionLog {
   #entries: LogEntry[] | null = null;
   #bytes = 0;
   #full = false;
+  /** Lines that came after the log was full. */
+  dropped = 0;
 
   get entries(): readonly LogEntry[] {
     return this.#entries ?? NONE;
@@ -25,7 +27,10 @@ export class ExecutionLog {
 
   /** Adds a line; returns false when it was dropped because the log is full. */
   add(level: LogLevel, time: number, message: string, cut: boolean, limitBytes: number): boolean {
-    if (this.#full) return false;
+    if (this.#full) {
+      this.dropped += 1;
+      return false;
+    }
     this.#entries ??= [];
     this.#bytes += message.length + ENTRY_OVERHEAD_BYTES;
     if (this.#bytes > limitBytes) {

@@ -22,6 +22,8 @@ const CANCEL_GRACE_MS = 1_000;
 const LOAD_TIMEOUT_MS = 20_000;
 /** Frames a runtime may send for executions that are not open (late ones it could not hold back) before it counts as hostile. */
 const STRAY_FRAMES = 50_000;
+/** Lines beyond the log's limit that one execution may send: many short ones are bad manners, not an attack. */
+const DROPPED_LINES = 3_000_000;
 const KEPT_OUTPUT = 200;
 
 /** What an instance tells its pool. */
@@ -281,8 +283,8 @@ export class Instance implements ProcessOwner {
     const message = bytes.toString("utf8", start + 10, end);
     const cut = message.length > this.#settings.logEntryCharacters + 64;
     const kept = cut ? message.slice(0, this.#settings.logEntryCharacters) : message;
-    if (!execution.log.add(level, time, kept, cut || ((bytes[start + 1] as number) & 1) === 1, this.#settings.logBytes))
-      this.#stray();
+    execution.log.add(level, time, kept, cut || ((bytes[start + 1] as number) & 1) === 1, this.#settings.logBytes);
+    if (execution.log.dropped > DROPPED_LINES) this.#reject("it floods the channel");
   }
 
   #keepOutput(entry: LogEntry): void {

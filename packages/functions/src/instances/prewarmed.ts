@@ -13,6 +13,7 @@ export class Prewarmed implements AsyncDisposable {
   readonly #settingsOf: (runtime: Runtime) => ProcessSettings;
   readonly #warn: (message: string, fields: object) => void;
   readonly #shelves = new Map<string, { ready: RuntimeProcess[]; starting: number }>();
+  readonly #starts = new Set<Promise<void>>();
   #closed = false;
 
   constructor(options: {
@@ -38,7 +39,7 @@ export class Prewarmed implements AsyncDisposable {
   async fill(runtime: Runtime): Promise<void> {
     const shelf = this.#shelfOf(runtime);
     const missing = this.#count - shelf.ready.length - shelf.starting;
-    await Promise.all(Array.from({ length: Math.max(0, missing) }, () => this.#startOne(runtime)));
+    await Promise.all(Array.from({ length: Math.max(0, missing) }, () => this.#start(runtime)));
   }
 
   /** A started process of this runtime with the usual settings, if one is ready. */
@@ -53,6 +54,7 @@ export class Prewarmed implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
+    await Promise.all(this.#starts);
     const ready = [...this.#shelves.values()].flatMap((shelf) => shelf.ready.splice(0));
     await Promise.all(ready.map((process) => process.kill("the server stops")));
   }
@@ -64,6 +66,14 @@ export class Prewarmed implements AsyncDisposable {
       this.#shelves.set(runtime.name, shelf);
     }
     return shelf;
+  }
+
+  /** Starts one, and lets closing wait for it: what it makes on the way is then cleaned up. */
+  async #start(runtime: Runtime): Promise<void> {
+    const start = this.#startOne(runtime);
+    this.#starts.add(start);
+    await start;
+    this.#starts.delete(start);
   }
 
   async #startOne(runtime: Runtime): Promise<void> {
