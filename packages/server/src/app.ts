@@ -3,7 +3,6 @@ import fastifySwagger from "@fastify/swagger";
 import fastifySwaggerUi from "@fastify/swagger-ui";
 import { TreadleError } from "@treadle/errors";
 import type { Functions } from "@treadle/functions";
-import type { Finding } from "@treadle/sandbox";
 import type { Store } from "@treadle/store";
 import Fastify, {
   type FastifyBaseLogger,
@@ -35,7 +34,6 @@ export interface AppParts {
   readonly log: Logger;
   readonly version: string;
   readonly requestMaxBytes: number;
-  readonly examine: () => Promise<Finding[]>;
 }
 
 /** The HTTP server with all its routes, not yet listening. */

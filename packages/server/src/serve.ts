@@ -73,7 +73,6 @@ export async function serve(settings: Settings): Promise<RunningServer> {
     log,
     version: await ownVersion(),
     requestMaxBytes: settings.requestMaxBytes,
-    examine: () => driver.examine(),
   });
   try {
     await app.listen({ host: settings.host, port: settings.port });

@@ -36,10 +36,6 @@ export class Pool implements InstanceListener {
     return this.#instances;
   }
 
-  get waiting(): number {
-    return this.#waiting.length;
-  }
-
   /** Runs an execution on an instance with room, or lets it wait for one. */
   submit(execution: Execution): void {
     const instance = this.#withRoom();
@@ -70,11 +66,6 @@ export class Pool implements InstanceListener {
     const { instance, report } = await this.#obtain();
     this.#instances.push(instance);
     return report;
-  }
-
-  /** Starts an instance if there is none, so that the next call finds it warm. */
-  warm(): void {
-    if (this.#instances.length === 0) this.#grow();
   }
 
   /** Closes the pool: instances end when their calls have. Calls that wait are returned for another pool. */
