@@ -4,14 +4,15 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 
-const RANK = ["errors", "sandbox", "store", "runtimes", "functions", "server"];
+const RANK = ["errors", "sandbox", "store", "runtimes", "files", "functions", "server"];
 const MAY_IMPORT: Record<string, string[]> = {
   errors: [],
   sandbox: ["errors"],
   store: ["errors"],
   runtimes: ["errors"],
-  functions: ["errors", "sandbox", "store", "runtimes"],
-  server: ["errors", "sandbox", "store", "runtimes", "functions"],
+  files: ["errors", "sandbox", "store"],
+  functions: ["errors", "sandbox", "store", "runtimes", "files"],
+  server: ["errors", "sandbox", "store", "runtimes", "files", "functions"],
 };
 
 const folder = mkdtempSync(join(tmpdir(), "treadle-imports-"));

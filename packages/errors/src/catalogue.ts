@@ -68,6 +68,61 @@ export const ERROR_CATALOGUE = {
     when: "The function names a language or runtime that this server does not have.",
     remedy: "See GET /api/v1/runtimes for what it has; `treadle doctor` says how to get the others.",
   },
+  UNKNOWN_FILE: {
+    status: 404,
+    when: "The workspace has no file of this id (any more).",
+    remedy: "List the workspace's files.",
+  },
+  UNKNOWN_BUNDLE: {
+    status: 404,
+    when: "The workspace has no bundle of this id (any more).",
+    remedy: "List the workspace's bundles.",
+  },
+  UNKNOWN_UPLOAD: {
+    status: 404,
+    when: "There is no upload of this id: it has expired, was given up, or another process of the server holds it.",
+    remedy: "Start the upload anew.",
+  },
+  UNKNOWN_IMPORT: {
+    status: 404,
+    when: "The workspace has no import of this id.",
+    remedy: "List the workspace's imports.",
+  },
+  FILE_TOO_LARGE: {
+    status: 413,
+    when: "A file is larger than TREADLE_FILE_MAX_SIZE.",
+    remedy: "Split it, or raise TREADLE_FILE_MAX_SIZE.",
+  },
+  QUOTA_EXCEEDED: {
+    status: 413,
+    when: "The workspace's files, with those being uploaded, would take more than its quota.",
+    remedy: "Remove files, or raise the workspace's quota.",
+  },
+  CHECKSUM_MISMATCH: {
+    status: 422,
+    when: "The bytes that came do not have the size or checksum that was promised; nothing was kept.",
+    remedy: "Send or fetch them again; if it stays so, the promise is wrong.",
+  },
+  RANGE_NOT_SATISFIABLE: {
+    status: 416,
+    when: "The range asked for lies outside the file.",
+    remedy: "Ask for bytes below the file's size, which the answer names.",
+  },
+  FILE_DAMAGED: {
+    status: 502,
+    when: "Storage has lost the file's bytes, or gives others than were put there.",
+    remedy: "Put the same bytes once more, by any upload: that mends every file that has them.",
+  },
+  LINK_REFUSED: {
+    status: 403,
+    when: "A link to a file has expired or was tampered with.",
+    remedy: "Ask for a new link.",
+  },
+  IMPORT_FAILED: {
+    status: 424,
+    when: "A file could not be brought from its address: it cannot be reached, is not allowed, or did not answer as expected.",
+    remedy: "See the message; the address must be public, or be named in TREADLE_IMPORT_TRUSTED.",
+  },
   CONFLICT: {
     status: 409,
     when: "The change was made against a state that is no longer the current one.",

@@ -63,6 +63,69 @@ export interface Schema {
     log: Generated<string>;
     updated_at: Timestamp;
   };
+  blobs: {
+    sha256: Buffer;
+    size: number;
+    origin: string | null;
+    pinned_until: ColumnType<Date, Date, Date>;
+    verified_at: ColumnType<Date | null, Date | null, Date | null>;
+    damaged_at: ColumnType<Date | null, Date | null, Date | null>;
+    created_at: Timestamp;
+  };
+  files: {
+    id: string;
+    workspace_id: number;
+    name: string;
+    mime_type: string;
+    description: string | null;
+    sha256: Buffer;
+    size: number;
+    public: Generated<boolean>;
+    created_at: Timestamp;
+    updated_at: Timestamp;
+  };
+  file_usage: { workspace_id: number; files: Generated<number>; bytes: Generated<number>; quota_bytes: number | null };
+  uploads: {
+    id: string;
+    workspace_id: number;
+    holder: string;
+    name: string;
+    mime_type: string;
+    metadata: Json;
+    size: number | null;
+    file_id: string | null;
+    finished_at: ColumnType<Date | null, Date | null, Date | null>;
+    expires_at: ColumnType<Date, Date, Date>;
+    created_at: Timestamp;
+  };
+  file_imports: {
+    id: string;
+    workspace_id: number;
+    file_id: string;
+    url: string;
+    name: string | null;
+    mime_type: string | null;
+    expected_sha256: Buffer | null;
+    expected_size: number | null;
+    state: "queued" | "running" | "succeeded" | "failed" | "cancelled";
+    received: Generated<number>;
+    error: ColumnType<unknown, string | null, string | null>;
+    holder: string | null;
+    leased_until: ColumnType<Date | null, Date | null, Date | null>;
+    created_at: Timestamp;
+    ended_at: ColumnType<Date | null, Date | null, Date | null>;
+  };
+  bundles: {
+    id: string;
+    workspace_id: number;
+    name: string;
+    description: string | null;
+    checksum: Buffer;
+    size: number;
+    public: Generated<boolean>;
+    created_at: Timestamp;
+  };
+  bundle_contents: { bundle_id: string; position: number; name: string; file_id: string | null; child_id: string | null };
 }
 
 type ColumnTypes = { readonly [Table in keyof Schema]: { readonly [Column in keyof Schema[Table]]: string } };
@@ -126,4 +189,67 @@ export const SCHEMA_COLUMNS = {
     log: "text",
     updated_at: "timestamp with time zone",
   },
+  blobs: {
+    sha256: "bytea",
+    size: "bigint",
+    origin: "text?",
+    pinned_until: "timestamp with time zone",
+    verified_at: "timestamp with time zone?",
+    damaged_at: "timestamp with time zone?",
+    created_at: "timestamp with time zone",
+  },
+  files: {
+    id: "uuid",
+    workspace_id: "bigint",
+    name: "text",
+    mime_type: "text",
+    description: "text?",
+    sha256: "bytea",
+    size: "bigint",
+    public: "boolean",
+    created_at: "timestamp with time zone",
+    updated_at: "timestamp with time zone",
+  },
+  file_usage: { workspace_id: "bigint", files: "bigint", bytes: "bigint", quota_bytes: "bigint?" },
+  uploads: {
+    id: "uuid",
+    workspace_id: "bigint",
+    holder: "text",
+    name: "text",
+    mime_type: "text",
+    metadata: "json",
+    size: "bigint?",
+    file_id: "uuid?",
+    finished_at: "timestamp with time zone?",
+    expires_at: "timestamp with time zone",
+    created_at: "timestamp with time zone",
+  },
+  file_imports: {
+    id: "uuid",
+    workspace_id: "bigint",
+    file_id: "uuid",
+    url: "text",
+    name: "text?",
+    mime_type: "text?",
+    expected_sha256: "bytea?",
+    expected_size: "bigint?",
+    state: "text",
+    received: "bigint",
+    error: "json?",
+    holder: "text?",
+    leased_until: "timestamp with time zone?",
+    created_at: "timestamp with time zone",
+    ended_at: "timestamp with time zone?",
+  },
+  bundles: {
+    id: "uuid",
+    workspace_id: "bigint",
+    name: "text",
+    description: "text?",
+    checksum: "bytea",
+    size: "bigint",
+    public: "boolean",
+    created_at: "timestamp with time zone",
+  },
+  bundle_contents: { bundle_id: "uuid", position: "integer", name: "text", file_id: "uuid?", child_id: "uuid?" },
 } as const satisfies ColumnTypes;

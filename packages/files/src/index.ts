@@ -1,0 +1,6 @@
+export type { Bundle, BundleEntry, NewBundle } from "./bundles/bundle.ts";
+export type { ByteRange, FileLink, FilePage, FileUsage, NewFile, StoredFile } from "./file.ts";
+export type { Bundles, CollectResult, FileQuery, Files, Imports, ScrubResult, Uploads } from "./files.ts";
+export type { FileImport, NewImport } from "./imports/file-import.ts";
+export type { PresignedUrl, StagedBytes, StorageDriver, StorageLocation } from "./storage/storage-driver.ts";
+export type { NewUpload, Upload } from "./uploads/upload.ts";
