@@ -93,6 +93,9 @@ CREATE TABLE bundles (
   description text,
   checksum bytea NOT NULL CHECK (octet_length(checksum) = 32),
   size bigint NOT NULL CHECK (size >= 0),
+  -- How many bundles deep it is (1: holds files only), and how many entries it has at all depths; both bound what listing it whole costs.
+  depth integer NOT NULL CHECK (depth >= 1),
+  entries bigint NOT NULL CHECK (entries >= 1),
   public boolean NOT NULL DEFAULT false,
   created_at timestamptz NOT NULL DEFAULT now()
 );

@@ -122,6 +122,8 @@ export interface Schema {
     description: string | null;
     checksum: Buffer;
     size: number;
+    depth: number;
+    entries: number;
     public: Generated<boolean>;
     created_at: Timestamp;
   };
@@ -248,6 +250,8 @@ export const SCHEMA_COLUMNS = {
     description: "text?",
     checksum: "bytea",
     size: "bigint",
+    depth: "integer",
+    entries: "bigint",
     public: "boolean",
     created_at: "timestamp with time zone",
   },
