@@ -75,6 +75,10 @@ CREATE TABLE file_imports (
   expected_size bigint CHECK (expected_size >= 0),
   state text NOT NULL CHECK (state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')),
   received bigint NOT NULL DEFAULT 0,
+  -- Bytes to come in all, as the source has said.
+  size bigint CHECK (size >= 0),
+  -- How often a process has begun it: one that brings every process down is given up.
+  attempts integer NOT NULL DEFAULT 0,
   error json,
   -- The process at work on it, and until when it has it without saying so again.
   holder text,

@@ -109,6 +109,8 @@ export interface Schema {
     expected_size: number | null;
     state: "queued" | "running" | "succeeded" | "failed" | "cancelled";
     received: Generated<number>;
+    size: number | null;
+    attempts: Generated<number>;
     error: ColumnType<unknown, string | null, string | null>;
     holder: string | null;
     leased_until: ColumnType<Date | null, Date | null, Date | null>;
@@ -237,6 +239,8 @@ export const SCHEMA_COLUMNS = {
     expected_size: "bigint?",
     state: "text",
     received: "bigint",
+    size: "bigint?",
+    attempts: "integer",
     error: "json?",
     holder: "text?",
     leased_until: "timestamp with time zone?",
