@@ -67,3 +67,37 @@ test("listening for others needs a key of some length", () => {
   );
   expect(adminKeyOf(readSettings({ TREADLE_HOST: "0.0.0.0", TREADLE_ADMIN_KEY: KEY }))).not.toBeNull();
 });
+
+test("routes that check themselves pass without a key, and can ask whether it is there; their neighbours do not pass", () => {
+  const guard = createGuard(new AdminKey(KEY));
+  guard.check("GET", "/files/x", { host: "example.com" });
+  guard.check("GET", "/ga4gh/drs/v1/objects/x", { host: "example.com" });
+  expect(guard.authorized({})).toBe(false);
+  expect(guard.authorized({ authorization: `Bearer ${KEY}x` })).toBe(false);
+  expect(guard.authorized({ authorization: `Bearer ${KEY}` })).toBe(true);
+  expect(createGuard(null).authorized({})).toBe(true);
+  for (const path of [
+    "/files",
+    "/filesx",
+    "/Files/x",
+    "/%66iles/x",
+    "//files/x",
+    "/ga4gh/drs/v1x",
+    "/ga4gh/drs",
+    "/api/v1/files/x",
+  ]) {
+    expect(() => guard.check("GET", path, { host: "example.com" }), path).toThrow(
+      expect.objectContaining({ code: "UNAUTHORIZED" }),
+    );
+  }
+});
+
+test("routes that check themselves are still closed to other hosts and origins where there is no key", () => {
+  const guard = createGuard(null);
+  expect(() => guard.check("GET", "/files/x", { host: "evil.example" })).toThrow(
+    expect.objectContaining({ code: "FOREIGN_HOST" }),
+  );
+  expect(() => guard.check("POST", "/ga4gh/drs/v1/objects", { host: "localhost", origin: "http://evil.example" })).toThrow(
+    expect.objectContaining({ code: "CROSS_ORIGIN" }),
+  );
+});

@@ -44,6 +44,16 @@ test.each([
   ["TREADLE_SANDBOX", "vm2"],
   ["TREADLE_CPUS", "0"],
   ["UPDATE_SCRIPTS_ON_STARTUP", "perhaps"],
+  ["TREADLE_FILES_QUOTA", "unlimited"],
+  ["TREADLE_FILE_MAX_SIZE", "0"],
+  ["TREADLE_FILE_MAX_SIZE", "999999999999tb"],
+  ["TREADLE_LINK_EXPIRY", "604801"],
+  ["TREADLE_UPLOAD_EXPIRY", "0"],
+  ["TREADLE_DRS_PROFILE", "1.1"],
+  ["TREADLE_PUBLIC_URL", "treadle.example"],
+  ["TREADLE_PUBLIC_URL", "https://treadle.example/path"],
+  ["TREADLE_PUBLIC_URL", "https://user@treadle.example"],
+  ["TREADLE_PUBLIC_URL", "ftp://treadle.example"],
 ])("%s=%s is refused by name", (name, value) => {
   expect(() => readSettings({ [name]: value })).toThrow(
     expect.objectContaining({ code: "INVALID_SETTING", message: expect.stringContaining(name) }),
@@ -56,4 +66,17 @@ test.each([
   ["1000", 1000],
 ])("sizes are read as body-parser reads them: %s", (text, bytes) => {
   expect(readSettings({ REQUEST_MAX_SIZE: text }).requestMaxBytes).toBe(bytes);
+});
+
+test("what files may take, and where others reach the server", () => {
+  expect(readSettings({})).toMatchObject({
+    storageUrl: null,
+    filesQuota: 100 * 1024 ** 3,
+    fileMaxBytes: 50 * 1024 ** 3,
+    linkSeconds: 900,
+    publicUrl: null,
+    secretKey: null,
+  });
+  expect(readSettings({ TREADLE_FILES_QUOTA: "none" }).filesQuota).toBeNull();
+  expect(readSettings({ TREADLE_PUBLIC_URL: "https://Treadle.example:443/" }).publicUrl).toBe("https://treadle.example");
 });

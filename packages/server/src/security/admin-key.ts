@@ -15,10 +15,20 @@ export class AdminKey {
 
   /** @throws UNAUTHORIZED */
   check(authorization: string | undefined): void {
-    const sent = /^Bearer +(\S+) *$/i.exec(authorization ?? "")?.[1];
-    if (sent !== undefined && timingSafeEqual(createHash("sha256").update(sent).digest(), this.#digest)) return;
+    if (this.fits(authorization)) return;
+    const sent = bearer(authorization);
     throw new TreadleError("UNAUTHORIZED", sent === undefined ? "The request carries no key." : "The key is wrong.");
   }
+
+  /** Whether an `Authorization` header carries the key. */
+  fits(authorization: string | undefined): boolean {
+    const sent = bearer(authorization);
+    return sent !== undefined && timingSafeEqual(createHash("sha256").update(sent).digest(), this.#digest);
+  }
+}
+
+function bearer(authorization: string | undefined): string | undefined {
+  return /^Bearer +(\S+) *$/i.exec(authorization ?? "")?.[1];
 }
 
 /**

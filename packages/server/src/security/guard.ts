@@ -4,11 +4,15 @@ import { type AdminKey, isLoopbackAddress } from "./admin-key.ts";
 
 /** Routes that answer without a key: a load balancer asks them. */
 const OPEN_PATHS = new Set(["/health", "/ready"]);
+/** Routes that decide themselves who may read what: public files, and links that carry their own permission. */
+const SELF_CHECKING = ["/files/", "/ga4gh/drs/v1/"];
 
 /** Decides whether a request may be served at all. */
 export interface Guard {
   /** @throws FOREIGN_HOST, CROSS_ORIGIN, UNAUTHORIZED */
   check(method: string, path: string, headers: IncomingHttpHeaders): void;
+  /** Whether a request carries the key; true for all of them where there is none. For the routes that `check` leaves to decide themselves. */
+  authorized(headers: IncomingHttpHeaders): boolean;
 }
 
 /**
@@ -20,9 +24,14 @@ export function createGuard(key: AdminKey | null): Guard {
     check(method, path, headers) {
       if (key === null) checkHost(headers.host);
       checkOrigin(method, headers);
-      if (key !== null && !OPEN_PATHS.has(path)) key.check(headers.authorization);
+      if (key !== null && !OPEN_PATHS.has(path) && !checksItself(path)) key.check(headers.authorization);
     },
+    authorized: (headers) => key === null || key.fits(headers.authorization),
   };
+}
+
+function checksItself(path: string): boolean {
+  return SELF_CHECKING.some((prefix) => path.startsWith(prefix));
 }
 
 /** Hosts seen to be local; requests mostly carry the same one. */

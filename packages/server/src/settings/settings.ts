@@ -24,7 +24,7 @@ function whole(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) =>
 
 function size(text: string): number {
   const value = bytes.parse(text);
-  if (value === null || !(value >= 1) || !/^\s*\d/.test(text))
+  if (value === null || !(value >= 1 && value <= Number.MAX_SAFE_INTEGER) || !/^\s*\d/.test(text))
     throw new Error('a size such as "512kb", "1mb" or a number of bytes');
   return Math.floor(value);
 }
@@ -48,6 +48,23 @@ function oneOf<const T extends string>(...choices: T[]): (text: string) => T {
     if (found === undefined) throw new Error(`one of: ${choices.join(", ")}`);
     return found;
   };
+}
+
+/** An http(s) address without path, as `https://host:port`; empty: null. */
+function origin(text: string): string | null {
+  if (text === "") return null;
+  const url = URL.canParse(text) ? new URL(text) : null;
+  const bare = url !== null && `${url.origin}/` === url.href && /^https?:$/.test(url.protocol);
+  if (!bare) throw new Error("an http(s) address without path, such as https://treadle.example:8443");
+  return url.origin;
+}
+
+/** 32 bytes written in hex or base64; empty: null. */
+function key(text: string): Buffer | null {
+  if (text === "") return null;
+  const bytes = /^[0-9a-f]{64}$/i.test(text) ? Buffer.from(text, "hex") : Buffer.from(text, "base64");
+  if (bytes.length !== 32 || !/^([0-9a-f]{64}|[\w+/-]{43}=?)$/i.test(text)) throw new Error("32 bytes in hex or base64");
+  return bytes;
 }
 
 const any = (text: string): string => text;
@@ -294,6 +311,91 @@ export const SETTINGS = {
     "yes",
     "`yes`: packages that code imports and no manifest names are added to the workspace's dependencies.",
     yes,
+  ),
+  storageUrl: setting(
+    "TREADLE_STORAGE_URL",
+    "storage-url",
+    "",
+    "Where files lie: `file:///folder`, `s3://bucket/prefix?region=..&endpoint=..`, `gs://bucket/prefix` or `azblob://container/prefix`; empty: DATA-DIR/files.",
+    optional,
+  ),
+  filesQuota: setting(
+    "TREADLE_FILES_QUOTA",
+    "files-quota",
+    "100gb",
+    "What the files of a workspace may add up to, where it has no quota of its own; `none`: unlimited.",
+    (text) => (text === "none" ? null : size(text)),
+  ),
+  fileMaxBytes: setting("TREADLE_FILE_MAX_SIZE", "file-max-size", "50gb", "Largest file.", size),
+  uploadExpiryHours: setting(
+    "TREADLE_UPLOAD_EXPIRY",
+    "upload-expiry",
+    "24",
+    "A resumable upload without progress for this many hours is given up.",
+    whole(1, 8_760),
+  ),
+  fileCopiesBytes: setting(
+    "TREADLE_FILE_COPIES_SIZE",
+    "file-copies-size",
+    "10gb",
+    "Copies of files in a cloud that are kept on this machine for sandboxes.",
+    size,
+  ),
+  importTrusted: setting(
+    "TREADLE_IMPORT_TRUSTED",
+    "import-trusted",
+    "",
+    "Hosts (`host:port`) that imports may reach though their address is not public.",
+    list,
+  ),
+  linkSeconds: setting(
+    "TREADLE_LINK_EXPIRY",
+    "link-expiry",
+    "900",
+    "How long a link to a file works unless the request says, seconds.",
+    whole(1, 604_800),
+  ),
+  publicUrl: setting(
+    "TREADLE_PUBLIC_URL",
+    "public-url",
+    "",
+    "Address under which others reach the server, e.g. `https://treadle.example`, for links it gives out; empty: the one a request came by.",
+    origin,
+  ),
+  drsProfile: setting(
+    "TREADLE_DRS_PROFILE",
+    "drs-profile",
+    "1.5",
+    "Version of the GA4GH Data Repository Service whose form its answers have; 1.2 for clients that take no later fields.",
+    oneOf("1.5", "1.2"),
+  ),
+  drsServiceId: setting(
+    "TREADLE_DRS_SERVICE_ID",
+    "drs-service-id",
+    "org.treadle.local",
+    "Id in the DRS service-info: a reversed domain name of yours.",
+    any,
+  ),
+  organizationName: setting(
+    "TREADLE_ORGANIZATION_NAME",
+    "organization-name",
+    "Treadle",
+    "Who runs the server, in the DRS service-info.",
+    any,
+  ),
+  organizationUrl: setting(
+    "TREADLE_ORGANIZATION_URL",
+    "organization-url",
+    "",
+    "Their page, in the DRS service-info; empty: the server's own address.",
+    optional,
+  ),
+  secretKey: setting(
+    "TREADLE_SECRET_KEY",
+    "secret-key",
+    "",
+    "Key that signs links: 32 bytes in hex or base64 (`openssl rand -hex 32`). Empty: that of DATA-DIR/secret.key, made at the first start. Processes that share a database need the same one. Prefer the environment: flags are visible to other users of the machine.",
+    key,
   ),
   shutdownTimeoutMs: setting(
     "TREADLE_SHUTDOWN_TIMEOUT",
