@@ -15,6 +15,8 @@ export interface StoredFile {
   readonly public: boolean;
   /** The http(s) address that its bytes are read from; null: they are in the server's storage. */
   readonly origin: string | null;
+  /** Its bytes were found missing or changed; it answers FILE_DAMAGED until the same bytes are put once more. */
+  readonly damaged: boolean;
   readonly createdAt: number;
   readonly updatedAt: number;
 }

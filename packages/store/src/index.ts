@@ -4,6 +4,18 @@ export { createExecutionId, isExecutionId } from "./execution-id.ts";
 export type { ExecutionPage, ExecutionQuery, ExecutionRecord, ExecutionState } from "./execution-record.ts";
 export type { RecorderStats } from "./execution-recorder.ts";
 export type { ExecutionStore } from "./execution-store.ts";
+export type { BlobRecord } from "./files/blob-record.ts";
+export type { BlobStore } from "./files/blob-store.ts";
+export type { BundleEntryRecord, BundlePart, BundleRecord, BundleStore } from "./files/bundle-store.ts";
+export type {
+  FileRecord,
+  FileRecordChange,
+  FileRecordQuery,
+  FileUsageRecord,
+  NewFileRecord,
+} from "./files/file-record.ts";
+export type { FileStore } from "./files/file-store.ts";
+export type { KeepFileOptions } from "./files/keep-file.ts";
 export type { Log } from "./log.ts";
 export { openStore } from "./open-store.ts";
 export { DEFAULT_RETENTION, type PruneResult, type RetentionSettings } from "./retention.ts";

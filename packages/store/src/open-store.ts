@@ -6,6 +6,8 @@ import { EmbeddedServer } from "./embedded/embedded-server.ts";
 import { OLDEST_MAJOR } from "./embedded/engine.ts";
 import { ExecutionRecorder } from "./execution-recorder.ts";
 import { createExecutionStore } from "./execution-store.ts";
+import { createBundleStore } from "./files/bundle-store.ts";
+import { createFileStore } from "./files/file-store.ts";
 import { migrate } from "./migrate.ts";
 import { DEFAULT_RETENTION, Retention } from "./retention.ts";
 import { guarded, toStoreError } from "./storage-error.ts";
@@ -66,6 +68,8 @@ async function assemble(options: StoreOptions, connections: Connections, server:
     }),
     executions: createExecutionStore(database, recorder),
     dependencies: createDependencyStore(database, ensureRoom),
+    files: createFileStore(database, ensureRoom),
+    bundles: createBundleStore(database, ensureRoom),
     prune: () => retention.prune(),
     check: () => guarded(async () => void (await sql`SELECT 1`.execute(database))),
     close() {

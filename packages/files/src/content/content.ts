@@ -1,4 +1,6 @@
 import type { Readable } from "node:stream";
+import type { Schema } from "@treadle/store";
+import type { Transaction } from "kysely";
 import type { NewFile, StoredFile } from "../file.ts";
 import type { StagedBytes } from "../storage/storage-driver.ts";
 
@@ -23,13 +25,19 @@ export interface Content {
   ): Promise<StagedBytes>;
   /**
    * Makes staged bytes a file of a workspace: pin, storage, one transaction (see README). The staged file is gone afterwards, whatever happens.
+   * `fileId`: the id it is to have; default: a new one.
    * @throws BAD_REQUEST, QUOTA_EXCEEDED, STORAGE_UNAVAILABLE
    */
   keep(
     workspace: string,
     file: NewFile,
     staged: StagedBytes,
-    options?: { readonly fileId?: string; readonly signal?: AbortSignal },
+    options?: {
+      readonly fileId?: string;
+      readonly signal?: AbortSignal;
+      /** Done in the transaction that makes the file, before the quota is looked at: what is committed with it or not at all. */
+      readonly also?: (transaction: Transaction<Schema>, fileId: string) => Promise<void>;
+    },
   ): Promise<StoredFile>;
   /** Checks the parts of a NewFile that do not need the bytes, and the quota, before any are taken. @throws BAD_REQUEST, FILE_TOO_LARGE, QUOTA_EXCEEDED */
   checkRoom(workspace: string, file: NewFile): Promise<void>;
