@@ -1,5 +1,5 @@
 import type { Readable } from "node:stream";
-import type { Bundle, NewBundle } from "./bundles/bundle.ts";
+import type { Bundles } from "./bundles/bundles.ts";
 import type { ByteRange, FileLink, FilePage, FileUsage, NewFile, StoredFile } from "./file.ts";
 import type { FileImport, NewImport } from "./imports/file-import.ts";
 import type { NewUpload, Upload } from "./uploads/upload.ts";
@@ -119,19 +119,4 @@ export interface Imports {
   cancel(workspace: string, id: string): Promise<FileImport>;
   /** The import that will make the file of this id, while it is under way; for DRS. */
   pending(fileId: string): Promise<FileImport | null>;
-}
-
-/** Named groups of files. */
-export interface Bundles {
-  /** @throws BAD_REQUEST, UNKNOWN_FILE, UNKNOWN_BUNDLE */
-  create(workspace: string, bundle: NewBundle): Promise<Bundle>;
-  get(workspace: string, id: string): Promise<Bundle>;
-  /** A bundle by its id alone, for DRS; null when there is none. */
-  find(id: string): Promise<Bundle | null>;
-  list(
-    workspace: string,
-    query?: { readonly after?: string; readonly limit?: number },
-  ): Promise<{ bundles: Bundle[]; next: string | null }>;
-  /** @throws CONFLICT when another bundle holds it */
-  remove(workspace: string, id: string): Promise<void>;
 }
