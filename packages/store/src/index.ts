@@ -16,6 +16,7 @@ export type {
 } from "./files/file-record.ts";
 export type { FileStore } from "./files/file-store.ts";
 export type { KeepFileOptions } from "./files/keep-file.ts";
+export type { UploadRecord, UploadStore } from "./files/upload-store.ts";
 export type { Log } from "./log.ts";
 export { openStore } from "./open-store.ts";
 export { DEFAULT_RETENTION, type PruneResult, type RetentionSettings } from "./retention.ts";

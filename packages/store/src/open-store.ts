@@ -8,6 +8,7 @@ import { ExecutionRecorder } from "./execution-recorder.ts";
 import { createExecutionStore } from "./execution-store.ts";
 import { createBundleStore } from "./files/bundle-store.ts";
 import { createFileStore } from "./files/file-store.ts";
+import { createUploadStore } from "./files/upload-store.ts";
 import { migrate } from "./migrate.ts";
 import { DEFAULT_RETENTION, Retention } from "./retention.ts";
 import { guarded, toStoreError } from "./storage-error.ts";
@@ -70,6 +71,7 @@ async function assemble(options: StoreOptions, connections: Connections, server:
     dependencies: createDependencyStore(database, ensureRoom),
     files: createFileStore(database, ensureRoom),
     bundles: createBundleStore(database, ensureRoom),
+    uploads: createUploadStore(database, ensureRoom),
     prune: () => retention.prune(),
     check: () => guarded(async () => void (await sql`SELECT 1`.execute(database))),
     close() {

@@ -3,6 +3,7 @@ import type { DependencyStore } from "./dependency-store.ts";
 import type { ExecutionStore } from "./execution-store.ts";
 import type { BundleStore } from "./files/bundle-store.ts";
 import type { FileStore } from "./files/file-store.ts";
+import type { UploadStore } from "./files/upload-store.ts";
 import type { Log } from "./log.ts";
 import type { PruneResult, RetentionSettings } from "./retention.ts";
 import type { Schema } from "./schema.ts";
@@ -40,6 +41,7 @@ export interface Store extends AsyncDisposable {
   readonly dependencies: DependencyStore;
   readonly files: FileStore;
   readonly bundles: BundleStore;
+  readonly uploads: UploadStore;
   /** Removes what is past retention now, instead of at the next minute. */
   prune(): Promise<PruneResult>;
   /** Resolves when the database answers; rejects with STORAGE_UNAVAILABLE otherwise. For health checks. */
