@@ -15,6 +15,7 @@ export type {
   NewFileRecord,
 } from "./files/file-record.ts";
 export type { FileStore } from "./files/file-store.ts";
+export type { ImportRecord, ImportStore, NewImportRecord } from "./files/import-store.ts";
 export type { KeepFileOptions } from "./files/keep-file.ts";
 export type { UploadRecord, UploadStore } from "./files/upload-store.ts";
 export type { Log } from "./log.ts";

@@ -8,6 +8,7 @@ import { ExecutionRecorder } from "./execution-recorder.ts";
 import { createExecutionStore } from "./execution-store.ts";
 import { createBundleStore } from "./files/bundle-store.ts";
 import { createFileStore } from "./files/file-store.ts";
+import { createImportStore } from "./files/import-store.ts";
 import { createUploadStore } from "./files/upload-store.ts";
 import { migrate } from "./migrate.ts";
 import { DEFAULT_RETENTION, Retention } from "./retention.ts";
@@ -71,6 +72,7 @@ async function assemble(options: StoreOptions, connections: Connections, server:
     dependencies: createDependencyStore(database, ensureRoom),
     files: createFileStore(database, ensureRoom),
     bundles: createBundleStore(database, ensureRoom),
+    imports: createImportStore(database, ensureRoom),
     uploads: createUploadStore(database, ensureRoom),
     prune: () => retention.prune(),
     check: () => guarded(async () => void (await sql`SELECT 1`.execute(database))),

@@ -3,6 +3,7 @@ import type { DependencyStore } from "./dependency-store.ts";
 import type { ExecutionStore } from "./execution-store.ts";
 import type { BundleStore } from "./files/bundle-store.ts";
 import type { FileStore } from "./files/file-store.ts";
+import type { ImportStore } from "./files/import-store.ts";
 import type { UploadStore } from "./files/upload-store.ts";
 import type { Log } from "./log.ts";
 import type { PruneResult, RetentionSettings } from "./retention.ts";
@@ -41,6 +42,7 @@ export interface Store extends AsyncDisposable {
   readonly dependencies: DependencyStore;
   readonly files: FileStore;
   readonly bundles: BundleStore;
+  readonly imports: ImportStore;
   readonly uploads: UploadStore;
   /** Removes what is past retention now, instead of at the next minute. */
   prune(): Promise<PruneResult>;
