@@ -110,8 +110,9 @@ CREATE TABLE bundle_contents (
   bundle_id uuid NOT NULL REFERENCES bundles (id) ON DELETE CASCADE,
   position integer NOT NULL,
   name text NOT NULL,
-  file_id uuid REFERENCES files (id),
-  child_id uuid REFERENCES bundles (id),
+  -- Deferred while a workspace is removed: its files, bundles and their contents go in one statement, in whatever order.
+  file_id uuid REFERENCES files (id) DEFERRABLE,
+  child_id uuid REFERENCES bundles (id) DEFERRABLE,
   PRIMARY KEY (bundle_id, position),
   UNIQUE (bundle_id, name),
   CHECK ((file_id IS NULL) <> (child_id IS NULL))

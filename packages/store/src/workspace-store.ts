@@ -108,6 +108,7 @@ export function createWorkspaceStore(database: Kysely<Schema>, options: Workspac
       await options.flushExecutions().catch(() => {});
       return guarded(() =>
         database.transaction().execute(async (transaction) => {
+          await sql`SET CONSTRAINTS bundle_contents_file_id_fkey, bundle_contents_child_id_fkey DEFERRED`.execute(transaction);
           const removed = await transaction.deleteFrom("workspaces").where("name", "=", name).executeTakeFirst();
           if (removed.numDeletedRows === 0n) return false;
           // A later workspace of the same name must not see these.
