@@ -3,7 +3,7 @@ import type { ByteRange } from "../file.ts";
 
 /** Bytes on this host, whole, on disk and hashed, ready to be put into storage. */
 export interface StagedBytes {
-  /** Absolute path. The driver may rename it away; else the caller removes it afterwards. */
+  /** Absolute path. It stays until the caller removes it: a put that collection undid meanwhile is made once more. */
   readonly path: string;
   readonly size: number;
   /** Lower-case hex. */
@@ -33,7 +33,7 @@ export interface StorageDriver extends AsyncDisposable {
   readonly location: StorageLocation;
   /**
    * Keeps the bytes. When it resolves they are whole and durable; when it rejects, or the process dies meanwhile, `size` does not find a part of
-   * them. Putting what is there already changes nothing. `signal` ends it early.
+   * them. What is there already is replaced, at once: it may be damaged. `signal` ends it early.
    */
   put(staged: StagedBytes, signal?: AbortSignal): Promise<void>;
   /** How many bytes are kept under a digest; null: none are. Always asks the place, never a cache. */

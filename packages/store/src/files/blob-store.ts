@@ -27,8 +27,8 @@ export interface BlobStore {
   unverified(limit: number, verifiedBefore: number | null, after?: string): Promise<BlobRecord[]>;
   /** Notes that the bytes were found whole now, unless the row has been made anew since. */
   markWhole(blob: BlobRecord): Promise<void>;
-  /** Notes that the bytes are missing or changed. */
-  markDamaged(sha256: string): Promise<void>;
+  /** Notes that the bytes are missing or changed; false when no file has them, so that nothing is amiss: they are on their way, or collected. */
+  markDamaged(sha256: string): Promise<boolean>;
 }
 
 const columns = [
@@ -152,12 +152,15 @@ export function createBlobStore(database: Kysely<Schema>, beforeChange: () => Pr
 
     markDamaged: (sha256) =>
       guarded(async () => {
-        await database
+        const marked = await database
           .updateTable("blobs")
           .set({ damaged_at: sql`coalesce(damaged_at, clock_timestamp())` })
           .where("sha256", "=", Buffer.from(sha256, "hex"))
-          .where("origin", "is", null)
-          .execute();
+          .where(({ exists, selectFrom }) =>
+            exists(selectFrom("files").select("files.id").whereRef("files.sha256", "=", "blobs.sha256")),
+          )
+          .executeTakeFirst();
+        return marked.numUpdatedRows > 0n;
       }),
   };
 }
