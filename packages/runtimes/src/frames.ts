@@ -1,4 +1,5 @@
 import type { Writable } from "node:stream";
+import { FileAnswer } from "./file-frames.ts";
 
 /** Kinds of frames; see CHANNEL.md for direction and payload. */
 export const FrameKind = {
@@ -6,6 +7,7 @@ export const FrameKind = {
   call: 0x02,
   cancel: 0x03,
   ping: 0x04,
+  fileAnswer: 0x05,
   ready: 0x81,
   loaded: 0x82,
   result: 0x83,
@@ -13,6 +15,7 @@ export const FrameKind = {
   log: 0x85,
   pong: 0x86,
   cancelled: 0x87,
+  file: 0x88,
 } as const;
 
 /** Longest frame either side accepts, bytes after the length field. */
@@ -82,6 +85,26 @@ export class FrameWriter {
     at += chunk.write(head, at, "utf8");
     chunk.set(body, at);
     this.#finish(start, FrameKind.call, id, length);
+  }
+
+  /** Appends a FILE_ANSWER with JSON text: `done` or `failed`. */
+  writeFileAnswer(id: number, transfer: number, answer: number, text: string): void {
+    const start = this.#reserve(HEADER_BYTES + 5 + text.length * 3);
+    const chunk = this.#chunk;
+    chunk.writeUInt32LE(transfer, start + HEADER_BYTES);
+    chunk[start + HEADER_BYTES + 4] = answer;
+    const length = chunk.write(text, start + HEADER_BYTES + 5, "utf8");
+    this.#finish(start, FrameKind.fileAnswer, id, 5 + length);
+  }
+
+  /** Appends a FILE_ANSWER that lets the runtime send so many chunks more of a transfer. */
+  writeFileCredit(id: number, transfer: number, chunks: number): void {
+    const start = this.#reserve(HEADER_BYTES + 9);
+    const chunk = this.#chunk;
+    chunk.writeUInt32LE(transfer, start + HEADER_BYTES);
+    chunk[start + HEADER_BYTES + 4] = FileAnswer.credit;
+    chunk.writeUInt32LE(chunks, start + HEADER_BYTES + 5);
+    this.#finish(start, FrameKind.fileAnswer, id, 9);
   }
 
   /** Appends a frame without payload. */

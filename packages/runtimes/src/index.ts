@@ -1,3 +1,11 @@
+export {
+  FILE_WINDOW_CHUNKS,
+  FileAnswer,
+  type FileFrame,
+  FileOperation,
+  MAX_FILE_CHUNK_BYTES,
+  readFileFrame,
+} from "./file-frames.ts";
 export { findRuntimes, type Runtimes } from "./find-runtimes.ts";
 export { FrameKind, type FrameListener, FrameReader, FrameWriter, MAX_FRAME_BYTES } from "./frames.ts";
 export {

@@ -63,6 +63,8 @@ export class ChannelClient implements AsyncDisposable {
   /** What came on the process's real stdout and stderr. */
   stdout = "";
   stderr = "";
+  /** Takes FILE frames: execution, payload. Without one they are violations. */
+  onFile: ((id: number, payload: Buffer) => void) | null = null;
   readonly ready: Promise<{ runtime: string; version: string }>;
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
   private readonly socket: Duplex;
@@ -146,6 +148,10 @@ export class ChannelClient implements AsyncDisposable {
     const call = this.waiting.get(id);
     if (call === undefined) {
       this.violations.push(`frame ${kind} for ${id}, which is not running: ${payload.toString().slice(0, 200)}`);
+      return;
+    }
+    if (kind === 0x88 && this.onFile !== null) {
+      this.onFile(id, Buffer.from(payload));
       return;
     }
     this.waiting.delete(id);

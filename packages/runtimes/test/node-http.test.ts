@@ -240,3 +240,11 @@ test("what does not load answers 503, and says why in the error log", async () =
     expect((await server.send({ path: "/__opr/health" })).text).toBe("OK");
   }
 });
+
+test("over HTTP there are no files, and that is said", async () => {
+  const code =
+    "module.exports = async ({ saveFile, openFile, res }) => { const told = []; for (const attempt of [() => saveFile({ name: 'n', content: 'x' }), () => openFile('id')]) await attempt().catch((error) => told.push(error.message)); return res.json(told); };";
+  await using server = await serve({ "index.js": code });
+  const said = "is not available over HTTP: this server has no files.";
+  expect(JSON.parse((await server.send()).text)).toEqual([`saveFile ${said}`, `openFile ${said}`]);
+});

@@ -291,3 +291,16 @@ test("listens on a port, too, and a slow client holds back nobody", async () => 
   for (const socket of slow) socket.destroy();
   expect(server.child.exitCode).toBe(null);
 });
+
+test("over HTTP there are no files, and that is said", async () => {
+  await using server = await HttpServer.start(`def main(context):
+    told = []
+    for attempt in (lambda: context.save_file(name="n", content="x"), lambda: context.open_file("id")):
+        try:
+            attempt()
+        except RuntimeError as error:
+            told.append(str(error))
+    return context.res.json(told)`);
+  const said = "is not available here: not over HTTP, and not in a child process";
+  expect(JSON.parse((await server.call("/")).body.toString())).toEqual([`save_file ${said}`, `open_file ${said}`]);
+});

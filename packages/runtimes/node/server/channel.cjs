@@ -160,6 +160,22 @@ function sendHeadAndBody(kind, id, head, body) {
   sent();
 }
 
+/** Sends a FILE frame; the payload may be used again afterwards. */
+function sendFile(id, transfer, operation, payload) {
+  const { length } = payload;
+  reserve(HEAD + 5 + length);
+  const at = outEnd;
+  writeHead(at, 5 + length, 0x88, id);
+  out[at + HEAD] = transfer;
+  out[at + HEAD + 1] = transfer >>> 8;
+  out[at + HEAD + 2] = transfer >>> 16;
+  out[at + HEAD + 3] = transfer >>> 24;
+  out[at + HEAD + 4] = operation;
+  apply(bufferCopy, payload, [out, at + HEAD + 5]);
+  outEnd = at + HEAD + 5 + length;
+  sent();
+}
+
 function readU32(buffer, at) {
   return (buffer[at] | (buffer[at + 1] << 8) | (buffer[at + 2] << 16) | (buffer[at + 3] << 24)) >>> 0;
 }
@@ -292,4 +308,4 @@ function open(onFrame) {
   };
 }
 
-module.exports = { open, sendText, sendLog, sendHeadAndBody, flush, bytes, text, readU32 };
+module.exports = { open, sendText, sendLog, sendHeadAndBody, sendFile, flush, bytes, text, readU32 };

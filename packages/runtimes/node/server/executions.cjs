@@ -24,6 +24,8 @@ class Execution {
     /** HTTP: its entries, handed out when it ends, and how to end it. */
     this.entries = null;
     this.fail = null;
+    /** Its files being saved or opened; made with the first. */
+    this.transfers = null;
   }
 }
 
@@ -33,4 +35,7 @@ function current() {
   return execution === undefined || execution.ended ? undefined : execution;
 }
 
-module.exports = { Execution, current, storage };
+/** Whether what this process speaks with its host has frames for files. */
+const transport = { hasFiles: false };
+
+module.exports = { Execution, current, storage, transport };

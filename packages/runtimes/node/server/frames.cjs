@@ -4,7 +4,7 @@
 const channel = require("./channel.cjs");
 const captureChildren = require("./child-output.cjs");
 const catchLateThrows = require("./late-throws.cjs");
-const { Execution, storage } = require("./executions.cjs");
+const { Execution, storage, transport } = require("./executions.cjs");
 const limits = require("./limits.cjs");
 const logs = require("./logs.cjs");
 const { describe, display, toJson } = require("./thrown.cjs");
@@ -14,6 +14,7 @@ const LOAD = 0x01;
 const CALL = 0x02;
 const CANCEL = 0x03;
 const PING = 0x04;
+const FILE_ANSWER = 0x05;
 const READY = 0x81;
 const LOADED = 0x82;
 const RESULT = 0x83;
@@ -42,6 +43,7 @@ function endExecution(execution) {
   logs.endLines(execution);
   execution.ended = true;
   running.delete(execution.id);
+  execution.transfers?.end();
 }
 
 /** Ends an execution with a RuntimeError, unless it has ended. */
@@ -185,6 +187,7 @@ function cancel(id) {
   if (execution !== undefined) {
     execution.ended = true;
     running.delete(id);
+    execution.transfers?.end();
   }
   channel.sendText(CANCELLED, id, '{"running":false}');
 }
@@ -223,6 +226,7 @@ async function openEgress() {
 }
 
 function serve() {
+  transport.hasFiles = true;
   logs.capture((execution, level, flags, text) =>
     channel.sendLog(execution === null ? 0 : execution.id, level, flags, dateNow(), text),
   );
@@ -232,6 +236,8 @@ function serve() {
     if (kind === CALL) return call(id, buffer, start, end);
     if (kind === PING) channel.sendText(PONG, id, "");
     else if (kind === CANCEL) cancel(id);
+    // Late answers, for executions that have ended, are nobody's.
+    else if (kind === FILE_ANSWER) running.get(id)?.transfers?.answer(buffer, start, end);
     else if (kind === LOAD && loading === null) loading = load(id, channel.text(buffer, start, end));
     else process.reallyExit(1);
     return true;
@@ -240,7 +246,9 @@ function serve() {
   channel.flush();
   // A prewarmed process uses its time before LOAD.
   setImmediate(() => {
-    if (loading === null) require("./inline.cjs");
+    if (loading !== null) return;
+    require("./inline.cjs");
+    require("./files.cjs");
   });
 }
 

@@ -1,5 +1,5 @@
 "use strict";
-// The handler contract: a file exports one function, which gets `{ req, res, log, error }` and returns a response; or
+// The handler contract: a file exports one function, which gets `{ req, res, log, error, saveFile, openFile }` and returns a response; or
 // the older form with two parameters, `(req, res)`, which answers by calling `res.send` or `res.json`.
 
 const Module = require("node:module");
@@ -129,6 +129,8 @@ async function run(target, enforced, execution, head, body) {
     res: { ...response },
     log: (...args) => logs.append(execution, logs.INFO, cleanText(message(args))),
     error: (...args) => logs.append(execution, logs.ERROR, cleanText(message(args))),
+    saveFile: (...args) => require("./files.cjs").saveFile(execution, args),
+    openFile: (id) => require("./files.cjs").openFile(execution, id),
   };
   return finish(await target(context));
 }

@@ -2,6 +2,7 @@
 // The inline contract: each function is a body whose parameters are variables, siblings are in scope by name.
 
 const vm = require("node:vm");
+const { current } = require("./executions.cjs");
 const { createLoader, packagesOf } = require("./modules.cjs");
 const ownMethods = require("./own-methods.cjs");
 const { position, scan } = require("./scan.cjs");
@@ -21,6 +22,11 @@ const RESERVED = new Set(
 );
 /** What every body has in scope beside its parameters and siblings. */
 const OFFERED = ["require", "functions", "cache"];
+/** In scope too, unless a sibling has the name. */
+const FILE_FUNCTIONS = {
+  saveFile: (...args) => require("./files.cjs").saveFile(current(), args),
+  openFile: (id) => require("./files.cjs").openFile(current(), id),
+};
 
 function isVariable(name) {
   return IDENTIFIER.test(name) && !RESERVED.has(name) && !(name in Object.prototype);
@@ -98,6 +104,7 @@ function load({ functions: sources, dependencies, allowedModules }) {
   function compile(name, code, parameters, defaults, unopened) {
     const variables = [...new Set(parameters)].filter((parameter) => isVariable(parameter) && parameter !== "parameters");
     const scope = [...variables, "parameters"];
+    const fileFunctions = Object.keys(FILE_FUNCTIONS).filter((offered) => code.includes(offered) && !siblings.includes(offered));
     const inScope = siblings.filter((sibling) => code.includes(sibling) || /\b(eval|Function)\b/.test(code));
     const fileName = `${name}.js`;
     let body;
@@ -105,13 +112,19 @@ function load({ functions: sources, dependencies, allowedModules }) {
       // The body starts on a line of its own, so that its lines and columns are the user's.
       body = vm.compileFunction(
         `return { [${stringify(name)}]: async function (${scope.join(", ")}) {\n${code}\n}}[${stringify(name)}]`,
-        [...OFFERED, ...inScope],
+        [...OFFERED, ...fileFunctions, ...inScope],
         {
           filename: fileName,
           lineOffset: -1,
           importModuleDynamically: (specifier, _, attributes) => loader.load(specifier, attributes),
         },
-      )(loader.require, functions, cache, ...inScope.map((sibling) => functions[sibling]));
+      )(
+        loader.require,
+        functions,
+        cache,
+        ...fileFunctions.map((offered) => FILE_FUNCTIONS[offered]),
+        ...inScope.map((sibling) => functions[sibling]),
+      );
     } catch (error) {
       const found = syntaxPosition(error, fileName, code);
       const bracket = unopened < 0 ? found : position(code, unopened);

@@ -122,6 +122,18 @@ class Context:
     def error(self, *values):
         self._execution.log(ERROR_LEVEL, " ".join(map(_shown, values)))
 
+    def save_file(self, path=None, name=None, type=None, description=None, content=None):
+        """Saves a file of the sandbox, or content, as a file of the workspace: {"id", "name", "mimeType", "size", "sha256"}."""
+        from .files import save_file
+
+        return save_file(self._execution, path, name, type, description, content)
+
+    def open_file(self, id):
+        """Makes a file of the workspace readable: {"id", "name", "mimeType", "size", "sha256", "path"}."""
+        from .files import open_file
+
+        return open_file(self._execution, id)
+
 
 def _shown(value):
     if isinstance(value, (dict, list, tuple)):

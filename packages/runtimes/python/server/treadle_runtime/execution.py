@@ -35,7 +35,7 @@ open_executions: dict = {}
 
 
 class Execution:
-    __slots__ = ("id", "closed", "cancelled", "partial", "logged", "truncated", "thread", "task", "interrupted", "silent", "sink")
+    __slots__ = ("id", "closed", "cancelled", "partial", "logged", "truncated", "thread", "task", "interrupted", "silent", "sink", "transfers")
 
     def __init__(self, id):
         self.id = id
@@ -53,6 +53,8 @@ class Execution:
         self.interrupted = False
         # Where log lines go instead of the channel (HTTP transport).
         self.sink = None
+        # Its files being saved or opened; made with the first.
+        self.transfers = None
 
     def write(self, stream, text):
         """Text written to stdout (stream 0) or stderr (1); one entry per line, the last line waits for its end."""
@@ -125,6 +127,8 @@ class Execution:
                 self._finish_lines()
             self.closed = True
             out.append(head.pack(len(payload) + 5, kind, self.id) + payload)
+        if self.transfers is not None:
+            self.transfers.end()
         open_executions.pop(self.id, None)
         flush_unless_gathering()
 
@@ -142,7 +146,18 @@ class Execution:
             self._finish_lines()
             self.closed = True
             self.cancelled = True
-            return True
+        if self.transfers is not None:
+            self.transfers.end()
+        return True
+
+    def send(self, kind, payload):
+        """Sends a frame at once; false when the execution has ended."""
+        with _order:
+            if self.closed:
+                return False
+            out.append(head.pack(len(payload) + 5, kind, self.id) + payload)
+        flush()
+        return True
 
     def send_cancelled(self, running):
         out.append(head.pack(5 + (16 if running else 17), CANCELLED, self.id) + (b'{"running":true}' if running else b'{"running":false}'))

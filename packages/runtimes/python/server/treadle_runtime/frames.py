@@ -8,7 +8,7 @@ from _contextvars import Context
 from _thread import get_ident
 
 from . import cancel, channel, failures, json_text, streams
-from .channel import CALL, CANCEL, ERROR, LOAD, LOADED, PING, PONG, READY, RESULT, send
+from .channel import CALL, CANCEL, ERROR, FILE_ANSWER, LOAD, LOADED, PING, PONG, READY, RESULT, send
 from .execution import Execution, Limits, current, open_executions
 from .scheduler import Scheduler
 
@@ -107,6 +107,10 @@ def _other(kind, id, payload):
         send(PONG, id, b"")
     elif kind == CANCEL:
         cancel.cancel(id, Server.scheduler)
+    elif kind == FILE_ANSWER:
+        execution = open_executions.get(id)
+        if execution is not None and execution.transfers is not None:
+            execution.transfers.answer(payload)
     elif kind == LOAD:
         Server.scheduler.add(_load, id, Loading, payload)
 

@@ -6,6 +6,7 @@ import builtins
 
 from . import failures, json_text
 from .inline_source import alias_of, compile_body, usable_names
+from .execution import current
 from .standard_modules import standard_modules
 
 _FunctionType = type(lambda: 0)
@@ -42,6 +43,20 @@ class InlineFunction:
         return self.body(**given)
 
 
+def save_file(path=None, name=None, type=None, description=None, content=None):
+    """Saves a file of the sandbox, or content, as a file of the workspace: {"id", "name", "mimeType", "size", "sha256"}."""
+    from .files import save_file
+
+    return save_file(current.get(), path, name, type, description, content)
+
+
+def open_file(id):
+    """Makes a file of the workspace readable: {"id", "name", "mimeType", "size", "sha256", "path"}."""
+    from .files import open_file
+
+    return open_file(current.get(), id)
+
+
 class Functions(dict):
     """`functions["any-name"]` in user code."""
 
@@ -60,6 +75,9 @@ class InlineContract:
         definitions = request.get("functions") or {}
         lookup = Functions()
         scope = {"__name__": "functions", "__builtins__": builtins, "cache": {}, "functions": lookup}
+        # A sibling of the same name is meant before these.
+        scope["save_file"] = save_file
+        scope["open_file"] = open_file
         siblings = {name for name in definitions if name.isidentifier() and not name.startswith("__")}
         siblings -= {"cache", "functions", "parameters"}
         calls = {}

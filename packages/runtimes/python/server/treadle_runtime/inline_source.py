@@ -8,6 +8,8 @@ import sys
 
 # Attributes that need a running event loop although nothing is awaited.
 _NEEDS_LOOP = frozenset(("create_task", "ensure_future", "get_running_loop"))
+# Offered functions that block and whose results can be awaited without one.
+_BLOCKING = frozenset(("save_file", "open_file"))
 _UNUSABLE = frozenset(("None", "True", "False", "__debug__"))
 _PARSE_ONLY = 0x400
 
@@ -102,6 +104,8 @@ def _examine(tree, result, siblings, file_name):
                 called.id = alias_of(called.id)
             elif not own:
                 pass  # whoever runs that function brings the loop
+            elif type(called) is _ast.Name and called.id in _BLOCKING:
+                pass
             elif type(called) is _ast.Subscript and type(called.value) is _ast.Name and called.value.id == "functions":
                 awaits_any = True
             else:

@@ -9,7 +9,7 @@ the lead away before it begins, so that only the first slow call costs its neigh
 
 from . import PRISTINE as __builtins__  # noqa: A004
 
-from _thread import RLock, allocate_lock, start_new_thread
+from _thread import RLock, allocate_lock, get_ident, start_new_thread
 from _collections import deque
 from posix import _exit, read
 from time import monotonic, sleep
@@ -32,13 +32,14 @@ HOLD_RESULTS_SECONDS = 0.001
 
 
 class Worker:
-    __slots__ = ("beat", "busy", "retired", "parked")
+    __slots__ = ("beat", "busy", "retired", "parked", "thread")
 
     def __init__(self):
         # Counts jobs begun; unchanged between two ticks while busy means stuck in one.
         self.beat = 0
         self.busy = False
         self.retired = False
+        self.thread = 0
         self.parked = allocate_lock()
         self.parked.acquire()
 
@@ -90,6 +91,7 @@ class Scheduler:
                         return
 
     def _lead(self, me):
+        me.thread = get_ident()
         jobs, popleft = self.jobs, self.jobs.popleft
         begun = 0.0
         while True:
@@ -152,6 +154,12 @@ class Scheduler:
                     continue
                 self.parked.append(me)
                 return
+
+    def step_aside(self):
+        """The calling thread is about to wait for the host: if it leads, somebody else has to, now and not a tick later."""
+        leader = self.leader
+        if leader.busy and leader.thread == get_ident():
+            self._hand_over(leader)
 
     def rouse(self):
         self.dormant = False
