@@ -1,4 +1,5 @@
 import { TreadleError } from "@treadle/errors";
+import type { Files } from "@treadle/files";
 import type { HandlerRequestHead, Runtimes } from "@treadle/runtimes";
 import type { SandboxDriver } from "@treadle/sandbox";
 import type { Store, WorkspaceDefinition } from "@treadle/store";
@@ -6,6 +7,7 @@ import type { DependencyInstaller } from "./dependencies/index.ts";
 import { type CallInput, Execution } from "./executions/execution.ts";
 import { executionRecord } from "./executions/record.ts";
 import { Statistics } from "./executions/statistics.ts";
+import { FileFolders } from "./files/file-folders.ts";
 import { InstanceStarter, usualProcessSettings } from "./instances/instance-starter.ts";
 import { type InstanceView, viewOf } from "./instances/instance-view.ts";
 import { Pool } from "./instances/pool.ts";
@@ -23,6 +25,9 @@ export interface FunctionsOptions {
   readonly driver: SandboxDriver;
   readonly runtimes: Runtimes;
   readonly installer: DependencyInstaller;
+  readonly files: Files;
+  /** Where files are laid for sandboxes; ours alone, on the file system of the files' storage so that they can be linked. */
+  readonly filesDirectory: string;
   readonly settings: FunctionsSettings;
   readonly warn: (message: string, fields: object) => void;
 }
@@ -37,6 +42,7 @@ export class Functions implements AsyncDisposable {
   readonly #dependencies: WorkspaceDependencies;
   readonly #roster: Roster;
   readonly #prewarmed: Prewarmed;
+  readonly #folders: FileFolders;
   readonly #idleTimer: NodeJS.Timeout;
   #inFlight = 0;
   #draining = false;
@@ -48,13 +54,21 @@ export class Functions implements AsyncDisposable {
     this.runtimes = options.runtimes;
     this.settings = settings;
     this.#roster = new Roster(settings.maxInstances);
+    this.#folders = new FileFolders({
+      files: options.files,
+      directory: options.filesDirectory,
+      // Nothing is mounted read-only there, and a link would be a way to write into storage.
+      copies: driver.name === "none",
+      warn: options.warn,
+    });
+    const ground = { driver, folders: this.#folders };
     this.#prewarmed = new Prewarmed({
-      driver,
+      ground,
       count: settings.prewarmed,
       settingsOf: (runtime) => usualProcessSettings(runtime, settings),
       warn: options.warn,
     });
-    const starter = new InstanceStarter({ driver, prewarmed: this.#prewarmed, settings });
+    const starter = new InstanceStarter({ ground, prewarmed: this.#prewarmed, settings });
     this.#dependencies = new WorkspaceDependencies({
       store: options.store,
       installer: options.installer,
@@ -200,6 +214,7 @@ export class Functions implements AsyncDisposable {
     }
     await Promise.all([...this.#roster.instances].map((instance) => instance.kill("the server stops")));
     await this.#prewarmed[Symbol.asyncDispose]();
+    await this.#folders[Symbol.asyncDispose]();
     await this.#dependencies[Symbol.asyncDispose]();
   }
 

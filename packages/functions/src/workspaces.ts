@@ -211,6 +211,7 @@ export class Workspaces {
         version: versions.get(each.definition.name) ?? 0,
         language: each.runtime.language,
         timeoutMs: timeoutMs ?? this.#settings.timeoutMs[each.runtime.language] ?? this.#settings.timeoutMs.default,
+        fileParameters: each.definition.contract === "inline" ? each.check.files : null,
         contract: each.definition.contract,
         check: each.check,
         pool,

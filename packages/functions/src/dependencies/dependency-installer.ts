@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { TreadleError } from "@treadle/errors";
 import type { Runtime } from "@treadle/runtimes";
 import type { SandboxDriver } from "@treadle/sandbox";
+import { Turnstile } from "../turnstile.ts";
 import type { DependencySettings } from "./dependency-settings.ts";
 import type { CheckedLock, Ecosystem, InstallContext } from "./ecosystem.ts";
 import { EnvironmentFolders } from "./environment-folders.ts";
@@ -14,7 +15,6 @@ import type { ManifestFiles } from "./manifest-files.ts";
 import { NodeEcosystem } from "./node/node-ecosystem.ts";
 import { PythonEcosystem } from "./python/python-ecosystem.ts";
 import { seal } from "./seal.ts";
-import { Turnstile } from "./turnstile.ts";
 
 /** Part of each digest: raised when environments of older servers are no longer to be used. */
 const LAYOUT = 1;

@@ -1,5 +1,7 @@
 import type { TreadleError } from "@treadle/errors";
 import { createExecutionId } from "@treadle/store";
+import type { ExecutionFiles } from "../files/execution-files.ts";
+import type { FileParameter } from "../parameters/file-parameters.ts";
 import { ExecutionLog } from "./log.ts";
 
 /** What a call asks of an instance. */
@@ -22,6 +24,8 @@ export interface CallTarget {
   readonly version: number;
   readonly language: string;
   readonly timeoutMs: number;
+  /** Parameters that take files; null: none do. */
+  readonly fileParameters: readonly FileParameter[] | null;
 }
 
 /** One call of a function on its way through queue and instance. Times are of `performance.now()`, ms. */
@@ -37,6 +41,8 @@ export class Execution {
   /** Its number on the channel of the instance that runs it; 0 while it waits. */
   channelId = 0;
   timer: NodeJS.Timeout | undefined;
+  /** The files it was given, opens and saves; null until it has to do with any. */
+  files: ExecutionFiles | null = null;
   readonly #onEnd: (execution: Execution) => void;
 
   constructor(target: CallTarget, input: CallInput, onEnd: (execution: Execution) => void) {
@@ -62,6 +68,8 @@ export class Execution {
     this.endedAt = performance.now();
     clearTimeout(this.timer);
     this.#onEnd(this);
+    // Behind the answer: nobody waits for its files to go away.
+    this.files?.close();
   }
 
   fail(error: TreadleError): void {

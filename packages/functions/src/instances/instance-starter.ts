@@ -1,12 +1,12 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { LoadReport, LoadRequest, Runtime } from "@treadle/runtimes";
-import type { Mount, Sandbox, SandboxDriver, SandboxLimits } from "@treadle/sandbox";
+import type { Mount, Sandbox, SandboxLimits } from "@treadle/sandbox";
 import type { Program } from "../program.ts";
 import type { FunctionsSettings } from "../settings.ts";
 import { Instance, type InstanceListener } from "./instance.ts";
 import type { Prewarmed } from "./prewarmed.ts";
-import { type ProcessSettings, RuntimeProcess } from "./runtime-process.ts";
+import { type ProcessGround, type ProcessSettings, RuntimeProcess } from "./runtime-process.ts";
 
 /** Where a handler's files appear inside: late files in the sandbox's own folder, so that a prewarmed process can take them. */
 const CODE_DIRECTORY = "/run/treadle/code";
@@ -37,12 +37,12 @@ function limitsFor(settings: FunctionsSettings, memoryBytes: number): SandboxLim
 
 /** Makes instances of programs: takes a prewarmed process where one fits, else starts one. */
 export class InstanceStarter {
-  readonly #driver: SandboxDriver;
+  readonly #ground: ProcessGround;
   readonly #prewarmed: Prewarmed;
   readonly #settings: FunctionsSettings;
 
-  constructor(options: { driver: SandboxDriver; prewarmed: Prewarmed; settings: FunctionsSettings }) {
-    this.#driver = options.driver;
+  constructor(options: { ground: ProcessGround; prewarmed: Prewarmed; settings: FunctionsSettings }) {
+    this.#ground = options.ground;
     this.#prewarmed = options.prewarmed;
     this.#settings = options.settings;
   }
@@ -68,7 +68,7 @@ export class InstanceStarter {
   async #process(program: Program, dependencies: string | null): Promise<RuntimeProcess> {
     const usual = usualProcessSettings(program.runtime, this.#settings);
     if (dependencies === null && program.memoryBytes === this.#settings.memoryBytes) {
-      const process = this.#prewarmed.take(program.runtime) ?? (await RuntimeProcess.start(this.#driver, usual));
+      const process = this.#prewarmed.take(program.runtime) ?? (await RuntimeProcess.start(this.#ground, usual));
       if (program.egress !== null) await process.sandbox.setEgress(program.egress);
       return process;
     }
@@ -76,7 +76,7 @@ export class InstanceStarter {
     const mount = DEPENDENCY_MOUNTS[program.runtime.language];
     if (dependencies !== null && mount !== undefined)
       mounts.push({ source: join(dependencies, mount.folder), target: mount.target, access: "read-only" });
-    return RuntimeProcess.start(this.#driver, {
+    return RuntimeProcess.start(this.#ground, {
       runtime: program.runtime,
       limits: limitsFor(this.#settings, program.memoryBytes),
       // A function with a limit of its own may use it: the heap grows with the limit.

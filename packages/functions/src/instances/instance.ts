@@ -1,4 +1,4 @@
-import { TreadleError } from "@treadle/errors";
+import { isTreadleError, TreadleError } from "@treadle/errors";
 import {
   checkedLoadReport,
   checkedRuntimeError,
@@ -11,8 +11,12 @@ import {
 import type { SandboxExit } from "@treadle/sandbox";
 import type { Execution } from "../executions/execution.ts";
 import type { LogEntry } from "../executions/log.ts";
+import { ExecutionFiles, type InstanceFiles } from "../files/execution-files.ts";
+import { placeArguments } from "../files/place-arguments.ts";
+import type { FileParameter } from "../parameters/file-parameters.ts";
 import type { Program } from "../program.ts";
 import type { FunctionsSettings } from "../settings.ts";
+import { Turnstile } from "../turnstile.ts";
 import { exitError } from "./exit-error.ts";
 import { InFlight } from "./in-flight.ts";
 import type { ProcessOwner, RuntimeProcess } from "./runtime-process.ts";
@@ -25,6 +29,8 @@ const STRAY_FRAMES = 50_000;
 /** Lines beyond the log's limit that one execution may send: many short ones are bad manners, not an attack. */
 const DROPPED_LINES = 3_000_000;
 const KEPT_OUTPUT = 200;
+/** File transfers at work at a time, over all executions. */
+const CONCURRENT_TRANSFERS = 8;
 
 /** What an instance tells its pool. */
 export interface InstanceListener {
@@ -49,6 +55,8 @@ export class Instance implements ProcessOwner {
   readonly #listener: InstanceListener;
   readonly #inFlight = new InFlight();
   readonly #output: LogEntry[] = [];
+  /** Made with the first file. */
+  #files: InstanceFiles | null = null;
   #strayFrames = 0;
   /** Set while the runtime is asked whether it still answers after a time-out. */
   #blockedTimer: NodeJS.Timeout | undefined;
@@ -105,12 +113,70 @@ export class Instance implements ProcessOwner {
   run(execution: Execution): void {
     const id = this.#inFlight.add(execution);
     execution.channelId = id;
+    const { input, target } = execution;
+    if (input.kind === "handler") this.process.writer.writeHandlerCall(id, target.functionNameBytes, input.head, input.body);
+    else if (target.fileParameters === null)
+      this.process.writer.writeInlineCall(id, target.functionNameBytes, input.argumentsText);
+    else {
+      void this.#callWithFiles(execution, input.argumentsText, target.fileParameters);
+      return;
+    }
+    this.#begin(execution);
+  }
+
+  /** The time of an execution begins. */
+  #begin(execution: Execution): void {
     execution.startedAt = performance.now();
-    const { input } = execution;
-    if (input.kind === "inline") this.process.writer.writeInlineCall(id, execution.target.functionNameBytes, input.argumentsText);
-    else this.process.writer.writeHandlerCall(id, execution.target.functionNameBytes, input.head, input.body);
     clearTimeout(execution.timer);
     execution.timer = setTimeout(timeOut, execution.target.timeoutMs, this, execution);
+  }
+
+  /**
+   * Has the files in place that the arguments name before user code is called. That is waiting, as for an instance, and has the same limit: the
+   * execution's own time begins afterwards.
+   */
+  async #callWithFiles(execution: Execution, argumentsText: string, parameters: readonly FileParameter[]): Promise<void> {
+    const id = execution.channelId;
+    const { functionName, functionNameBytes } = execution.target;
+    clearTimeout(execution.timer);
+    execution.timer = setTimeout(() => {
+      const { waitMs } = this.#settings;
+      const message = `The files for ${functionName} were not in place within ${waitMs} ms.`;
+      this.#endUncalled(execution, new TreadleError("SERVER_BUSY", message, { details: { phase: "queued", limitMs: waitMs } }));
+    }, this.#settings.waitMs);
+    try {
+      const withPaths = await placeArguments(functionName, argumentsText, parameters, this.#filesOf(execution));
+      if (this.#inFlight.get(id) !== execution) return;
+      this.process.writer.writeInlineCall(id, functionNameBytes, withPaths);
+      this.#begin(execution);
+    } catch (error) {
+      if (isTreadleError(error)) this.#endUncalled(execution, error);
+      else {
+        if (execution.outcome === null) this.process.files.owner.warn("files of a call could not be laid out", { err: error });
+        this.#endUncalled(
+          execution,
+          new TreadleError("INTERNAL", "The files of the call could not be laid out.", { cause: error }),
+        );
+      }
+    }
+  }
+
+  /** Ends an execution that the runtime has not heard of. */
+  #endUncalled(execution: Execution, error: TreadleError): void {
+    if (!this.#inFlight.remove(execution.channelId)) return;
+    execution.fail(error);
+    this.#afterEnd();
+  }
+
+  #filesOf(execution: Execution): ExecutionFiles {
+    this.#files ??= {
+      folder: this.process.files,
+      writer: this.process.writer,
+      turnstile: new Turnstile(CONCURRENT_TRANSFERS),
+      pathInside: (target) => this.process.sandbox.pathInside(target),
+    };
+    execution.files ??= new ExecutionFiles(execution, this.#files);
+    return execution.files;
   }
 
   /** Gives up on one execution: it ends now, and the instance is killed if it does not answer any more. */
@@ -150,6 +216,16 @@ export class Instance implements ProcessOwner {
       case FrameKind.log:
         this.#onLog(id, bytes, start, end);
         return;
+      case FrameKind.file: {
+        const execution = this.#inFlight.get(id);
+        // Late chunks weigh more than late lines.
+        if (execution === undefined) this.#stray(1 + ((end - start) >> 14));
+        else {
+          const fault = this.#filesOf(execution).onFrame(bytes, start, end);
+          if (fault !== null) this.#reject(fault);
+        }
+        return;
+      }
       case FrameKind.error: {
         const execution = this.#inFlight.get(id);
         if (execution === undefined) {
@@ -292,8 +368,8 @@ export class Instance implements ProcessOwner {
     if (this.#output.length > KEPT_OUTPUT) this.#output.shift();
   }
 
-  #stray(): void {
-    this.#strayFrames += 1;
+  #stray(weight = 1): void {
+    this.#strayFrames += weight;
     if (this.#strayFrames > STRAY_FRAMES) this.#reject("it floods the channel");
   }
 }

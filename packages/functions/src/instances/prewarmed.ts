@@ -1,6 +1,5 @@
 import type { Runtime } from "@treadle/runtimes";
-import type { SandboxDriver } from "@treadle/sandbox";
-import { type ProcessSettings, RuntimeProcess } from "./runtime-process.ts";
+import { type ProcessGround, type ProcessSettings, RuntimeProcess } from "./runtime-process.ts";
 
 /** A taken process is replaced after this pause, so that its replacement does not compete with the call it was taken for. */
 const REFILL_DELAY_MS = 25;
@@ -8,7 +7,7 @@ const RETRY_DELAY_MS = 5_000;
 
 /** Runtime processes kept started, without user code, so that first calls need not wait for a start. */
 export class Prewarmed implements AsyncDisposable {
-  readonly #driver: SandboxDriver;
+  readonly #ground: ProcessGround;
   readonly #count: number;
   readonly #settingsOf: (runtime: Runtime) => ProcessSettings;
   readonly #warn: (message: string, fields: object) => void;
@@ -17,13 +16,13 @@ export class Prewarmed implements AsyncDisposable {
   #closed = false;
 
   constructor(options: {
-    driver: SandboxDriver;
+    ground: ProcessGround;
     /** Processes per runtime; 0: none. */
     count: number;
     settingsOf: (runtime: Runtime) => ProcessSettings;
     warn: (message: string, fields: object) => void;
   }) {
-    this.#driver = options.driver;
+    this.#ground = options.ground;
     this.#count = options.count;
     this.#settingsOf = options.settingsOf;
     this.#warn = options.warn;
@@ -81,7 +80,7 @@ export class Prewarmed implements AsyncDisposable {
     const shelf = this.#shelfOf(runtime);
     shelf.starting += 1;
     try {
-      const process = await RuntimeProcess.start(this.#driver, this.#settingsOf(runtime));
+      const process = await RuntimeProcess.start(this.#ground, this.#settingsOf(runtime));
       if (this.#closed) await process.kill("the server stops");
       else shelf.ready.push(process);
     } catch (error) {

@@ -1,10 +1,17 @@
 import { TreadleError } from "@treadle/errors";
 import { FrameKind, FrameReader, FrameWriter, type Runtime } from "@treadle/runtimes";
 import type { EgressPolicy, Mount, Sandbox, SandboxDriver, SandboxExit, SandboxLimits } from "@treadle/sandbox";
+import type { FileFolder, FileFolders } from "../files/file-folders.ts";
 import { readLines } from "./output-lines.ts";
 
 const READY_TIMEOUT_MS = 15_000;
 const LAST_OUTPUT_LINES = 20;
+
+/** What processes are started by. */
+export interface ProcessGround {
+  readonly driver: SandboxDriver;
+  readonly folders: FileFolders;
+}
 
 /** What a process is started with; two processes with equal settings are interchangeable until one is loaded. */
 export interface ProcessSettings {
@@ -28,6 +35,8 @@ export class RuntimeProcess {
   readonly sandbox: Sandbox;
   readonly settings: ProcessSettings;
   readonly writer: FrameWriter;
+  /** What its executions are given of the workspace's files. */
+  readonly files: FileFolder;
   /** Last lines of its error output, for the message when it crashes. */
   readonly lastOutput: string[] = [];
   /** Why the host ended it, when it did. */
@@ -37,9 +46,10 @@ export class RuntimeProcess {
   exit: SandboxExit | null = null;
   #owner: ProcessOwner | null = null;
 
-  private constructor(sandbox: Sandbox, settings: ProcessSettings) {
+  private constructor(sandbox: Sandbox, settings: ProcessSettings, files: FileFolder) {
     this.sandbox = sandbox;
     this.settings = settings;
+    this.files = files;
     this.writer = new FrameWriter(sandbox.channel);
   }
 
@@ -47,18 +57,25 @@ export class RuntimeProcess {
    * Starts a runtime server and waits until it is ready.
    * @throws SANDBOX_UNAVAILABLE when the sandbox cannot be built or the server does not come up in it
    */
-  static async start(driver: SandboxDriver, settings: ProcessSettings): Promise<RuntimeProcess> {
+  static async start({ driver, folders }: ProcessGround, settings: ProcessSettings): Promise<RuntimeProcess> {
     const { runtime } = settings;
-    const sandbox = await driver.spawn({
-      command: runtime.command({ transport: "frames", heapBytes: settings.heapBytes }),
-      environment: runtime.environment,
-      workingDirectory: "/tmp",
-      root: runtime.root,
-      mounts: [...runtime.mounts, ...settings.mounts],
-      limits: settings.limits,
-      egress: settings.egress,
-    });
-    const process = new RuntimeProcess(sandbox, settings);
+    const files = folders.make();
+    let sandbox: Sandbox;
+    try {
+      sandbox = await driver.spawn({
+        command: runtime.command({ transport: "frames", heapBytes: settings.heapBytes }),
+        environment: runtime.environment,
+        workingDirectory: "/tmp",
+        root: runtime.root,
+        mounts: [...runtime.mounts, ...settings.mounts, files.mount],
+        limits: settings.limits,
+        egress: settings.egress,
+      });
+    } catch (error) {
+      files.remove();
+      throw error;
+    }
+    const process = new RuntimeProcess(sandbox, settings, files);
     await process.#untilReady();
     return process;
   }
@@ -122,6 +139,7 @@ export class RuntimeProcess {
         this.exit = exit;
         if (this.#owner === null) fail(`it ended with ${exit.signal ?? `status ${exit.code}`}. ${this.lastOutput.at(-1) ?? ""}`);
         else this.#owner.onExit(exit);
+        this.files.remove();
       });
     });
   }

@@ -4,6 +4,7 @@ import addFormats from "ajv-formats";
 import { RE2JS } from "re2js";
 import { checkSchemaCost } from "./cost.ts";
 import { beginEffort, EffortExceeded, effortKeyword, spendOnMatch, withEffort } from "./effort.ts";
+import { checkFilePlaces, type FileParameter, fileParametersOf } from "./file-parameters.ts";
 import { schemaOfParameters } from "./schema.ts";
 
 /** Checks the arguments of calls of one function. */
@@ -12,6 +13,8 @@ export interface ParameterCheck {
   readonly names: readonly string[];
   /** Defaults of top-level parameters, for calls between siblings, which are not checked. */
   readonly defaults: Readonly<Record<string, unknown>>;
+  /** Those that take files; null: none do. */
+  readonly files: readonly FileParameter[] | null;
   /**
    * Checks arguments in place: defaults are filled in.
    * @throws INVALID_PARAMETERS with one entry in `details.errors` per fault
@@ -98,6 +101,7 @@ export function compileParameters(functionName: string, parameters: Record<strin
   let validate: ValidateFunction | undefined;
   if (parameters !== null) {
     checkSchemaCost({ type: "object", properties: parameters }, functionName);
+    checkFilePlaces(functionName, parameters);
     grammar ??= new Ajv(OPTIONS);
     const schema = schemaOfParameters(parameters);
     if (grammar.validateSchema(schema) !== true) throw invalid(functionName, grammar.errorsText(grammar.errors, { dataVar: "" }));
@@ -120,11 +124,12 @@ function checkWith(
   parameters: Record<string, unknown> | null,
   compiled: ValidateFunction | undefined,
 ): ParameterCheck {
-  if (parameters === null) return { names: [], defaults: {}, check: () => undefined };
+  if (parameters === null) return { names: [], defaults: {}, files: null, check: () => undefined };
   let validate = compiled;
   return {
     names: Object.keys(parameters),
     defaults: defaultsOf(parameters),
+    files: fileParametersOf(parameters),
     check(input) {
       validate ??= newCompiler().compile(withEffort(schemaOfParameters(parameters)));
       let valid: unknown;
