@@ -15,6 +15,8 @@ const FOREIGN_KEY_VIOLATION = "23503";
 export interface FileStore {
   readonly blobs: BlobStore;
   find(id: string): Promise<FileRecord | null>;
+  /** Those of these ids that are files, in any order. */
+  findAll(ids: readonly string[]): Promise<FileRecord[]>;
   /** At most `limit`, oldest first, of all workspaces. */
   findByChecksum(sha256: string, limit: number): Promise<FileRecord[]>;
   /** Of a workspace that does not exist there are none. */
@@ -52,6 +54,14 @@ export function createFileStore(database: Kysely<Schema>, beforeChange: () => Pr
     blobs: createBlobStore(database, beforeChange),
 
     find: async (id) => (isExecutionId(id) ? guarded(() => findById(database, id)) : null),
+
+    findAll: (ids) =>
+      guarded(async () => {
+        const some = ids.filter(isExecutionId);
+        if (some.length === 0) return [];
+        const rows = await select(database).where("f.id", "=", sql<string>`ANY(${some}::uuid[])`).execute();
+        return rows.map(toFile);
+      }),
 
     findByChecksum: (sha256, limit) =>
       guarded(async () => {
