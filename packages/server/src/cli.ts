@@ -3,6 +3,7 @@ import { isTreadleError } from "@treadle/errors";
 import { Command } from "commander";
 import { deployCommand } from "./commands/deploy.ts";
 import { doctorCommand } from "./commands/doctor.ts";
+import { fileCommand } from "./commands/file.ts";
 import { logsCommand } from "./commands/logs.ts";
 import { reportError } from "./commands/report-error.ts";
 import { runCommand } from "./commands/run.ts";
@@ -21,8 +22,12 @@ const program = new Command("treadle")
 for (const [heading, commands] of [
   ["Server:", [serveCommand(), doctorCommand()]],
   ["Functions:", [deployCommand(), runCommand(), logsCommand()]],
+  ["Files:", [fileCommand()]],
 ] as const) {
-  for (const command of commands) program.addCommand(command.copyInheritedSettings(program).helpGroup(heading));
+  for (const command of commands) {
+    program.addCommand(command.copyInheritedSettings(program).helpGroup(heading));
+    for (const each of command.commands) each.copyInheritedSettings(program);
+  }
 }
 
 // Whoever reads our output may stop doing so (`treadle logs -f | head`).

@@ -23,30 +23,21 @@ export interface CliServer extends AsyncDisposable {
   treadleWith(options: { env?: Record<string, string>; input?: string; cwd?: string }, ...args: string[]): Promise<CliResult>;
   /** Starts `treadle ARGS...` and leaves it running. */
   start(...args: string[]): ChildProcess;
+  readonly dataDirectory: string;
+  /** Ends the server with SIGKILL and starts it again, at the same address with the same data. */
+  killAndStartAgain(): Promise<void>;
 }
 
 export async function startCliServer(env: Record<string, string> = {}): Promise<CliServer> {
   const dataDirectory = await mkdtemp(join(tmpdir(), "treadle-cli-test-"));
   const environment = { ...ownEnvironment(), TREADLE_LOG_LEVEL: "warn", TREADLE_PREWARMED: "1", ...env };
-  const server = spawn(TREADLE, ["serve", "--port", "0", "--data-dir", dataDirectory], {
-    env: environment,
-    stdio: ["ignore", "pipe", "inherit"],
-  });
   const remove = () => rm(dataDirectory, { recursive: true, force: true });
-  const exited = once(server, "exit");
-  const url = await Promise.race([
-    exited.then(() => null),
-    new Promise<string>((resolve) => {
-      createInterface({ input: server.stdout }).on("line", (line) => {
-        const match = /^listening on (\S+)$/.exec(line);
-        if (match?.[1] !== undefined) resolve(match[1]);
-      });
-    }),
-  ]);
-  if (url === null) {
+  let server = await startServer(dataDirectory, "0", environment);
+  if (server === null) {
     await remove();
     throw new Error("treadle serve ended before it listened; its words are above");
   }
+  const { url } = server;
   const clientEnvironment = { ...ownEnvironment(), TREADLE_SERVER: url, ...env };
   const treadleWith: CliServer["treadleWith"] = ({ env: more = {}, input = "", cwd }, ...args) =>
     runTreadle(args, { env: { ...clientEnvironment, ...more }, input, ...(cwd === undefined ? {} : { cwd }) });
@@ -55,12 +46,42 @@ export async function startCliServer(env: Record<string, string> = {}): Promise<
     treadleWith,
     treadle: (...args) => treadleWith({}, ...args),
     start: (...args) => spawn(TREADLE, args, { env: clientEnvironment, stdio: ["ignore", "pipe", "inherit"] }),
+    dataDirectory,
+    async killAndStartAgain() {
+      server?.child.kill("SIGKILL");
+      await server?.exited;
+      server = await startServer(dataDirectory, new URL(url).port, environment);
+      if (server === null) throw new Error("treadle serve did not start again; its words are above");
+    },
     async [Symbol.asyncDispose]() {
-      server.kill("SIGTERM");
-      await exited;
+      server?.child.kill("SIGTERM");
+      await server?.exited;
       await remove();
     },
   };
+}
+
+/** Null when it ended before it listened. */
+async function startServer(
+  dataDirectory: string,
+  port: string,
+  env: NodeJS.ProcessEnv,
+): Promise<{ child: ChildProcess; exited: Promise<unknown>; url: string } | null> {
+  const child = spawn(TREADLE, ["serve", "--port", port, "--data-dir", dataDirectory], {
+    env,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const exited = once(child, "exit");
+  const url = await Promise.race([
+    exited.then(() => null),
+    new Promise<string>((resolve) => {
+      createInterface({ input: child.stdout }).on("line", (line) => {
+        const match = /^listening on (\S+)$/.exec(line);
+        if (match?.[1] !== undefined) resolve(match[1]);
+      });
+    }),
+  ]);
+  return url === null ? null : { child, exited, url };
 }
 
 /** Runs the command line to its end. */

@@ -172,5 +172,6 @@ test("--version and --help", async () => {
   expect((await runTreadle(["--version"])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
   const help = await runTreadle(["--help"]);
   expect(help.status).toBe(0);
-  for (const name of ["serve", "doctor", "deploy", "run", "logs"]) expect(help.stdout).toMatch(new RegExp(`^  ${name} `, "m"));
+  for (const name of ["serve", "doctor", "deploy", "run", "logs", "file"])
+    expect(help.stdout).toMatch(new RegExp(`^  ${name} `, "m"));
 });

@@ -34,10 +34,17 @@ test("treadle serve --help names every setting", async () => {
 
 test("docs/reference/cli.md names every command and option", async () => {
   const page = readPage("docs/reference/cli.md");
-  for (const command of ["serve", "doctor", "deploy", "run", "logs"]) {
-    expect(page).toContain(`## treadle ${command}`);
+  const commands = async (...of: string[]) =>
+    [...(await runTreadle([...of, "--help"])).stdout.matchAll(/^ {2}([a-z]+) /gm)]
+      .map(([, name = ""]) => name)
+      .filter((name) => name !== "help");
+  const top = await commands();
+  const all = [...top, ...(await commands("file")).map((name) => `file ${name}`)];
+  expect(all).toEqual(expect.arrayContaining(["serve", "doctor", "deploy", "run", "logs", "file put", "file get", "file ls"]));
+  for (const command of all) {
+    expect(page).toContain(`\n## treadle ${command}\n`);
     if (command === "serve") continue;
-    const { stdout } = await runTreadle([command, "--help"]);
+    const { stdout } = await runTreadle([...command.split(" "), "--help"]);
     for (const [option] of stdout.matchAll(/^ {2}(?:-\w, )?--[\w-]+/gm)) {
       const long = /--[\w-]+/.exec(option)?.[0] ?? "";
       if (long !== "--help") expect(page).toContain(`\`${long}`);

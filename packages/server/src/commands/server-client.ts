@@ -1,5 +1,7 @@
-import { ERROR_CATALOGUE, type ErrorCode, TreadleError } from "@treadle/errors";
+import type { IncomingMessage } from "node:http";
+import { ERROR_CATALOGUE, type ErrorCode, isTreadleError, TreadleError } from "@treadle/errors";
 import type { Command } from "commander";
+import { exchange, type StreamedRequest, textOf } from "./exchange.ts";
 
 const DEFAULT_SERVER = "http://127.0.0.1:4000";
 
@@ -45,15 +47,47 @@ export class ServerClient {
     throw errorOf(parsed(text)) ?? this.#unreachable(`answered ${response.status} and is not Treadle`);
   }
 
+  /**
+   * The same for bodies and answers that are larger than memory: resolves with the head of an answer of status 2xx.
+   * @throws the server's own error; SERVER_UNREACHABLE when there is none, it is not Treadle, or the connection broke; what the body failed with
+   */
+  async open(
+    method: string,
+    path: string,
+    request: Omit<StreamedRequest, "method" | "url"> = { headers: {} },
+  ): Promise<IncomingMessage> {
+    const response = await this.exchange({ ...request, method, url: `${this.url}${path}` });
+    if (response.statusCode !== undefined && response.statusCode >= 200 && response.statusCode < 300) return response;
+    throw await this.refusal(response);
+  }
+
+  /** Sends a request of any address with the key, and resolves with an answer of any status. @throws SERVER_UNREACHABLE, what the body failed with */
+  async exchange(request: StreamedRequest): Promise<IncomingMessage> {
+    try {
+      return await exchange({ ...request, headers: { ...request.headers, ...this.#authorization() } });
+    } catch (error) {
+      if (isTreadleError(error) || request.signal?.aborted) throw error;
+      const { code, message } = error as NodeJS.ErrnoException;
+      throw this.#unreachable(`does not answer: ${code ?? message}`);
+    }
+  }
+
+  /** The error that an answer tells of. */
+  async refusal(response: IncomingMessage): Promise<TreadleError> {
+    const text = await textOf(response).catch(() => "");
+    return errorOf(parsed(text)) ?? this.#unreachable(`answered ${response.statusCode} and is not Treadle`);
+  }
+
+  #authorization(): Record<string, string> {
+    return this.#key === undefined ? {} : { authorization: `Bearer ${this.#key}` };
+  }
+
   async #send(method: string, path: string, body: unknown): Promise<Response> {
     try {
       return await fetch(`${this.url}${path}`, {
         method,
         redirect: "manual",
-        headers: {
-          ...(body === undefined ? {} : { "content-type": "application/json" }),
-          ...(this.#key === undefined ? {} : { authorization: `Bearer ${this.#key}` }),
-        },
+        headers: { ...(body === undefined ? {} : { "content-type": "application/json" }), ...this.#authorization() },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
     } catch (error) {
