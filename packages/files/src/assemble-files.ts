@@ -10,10 +10,10 @@ import type { FilePage, FileUsage, StoredFile } from "./file.ts";
 import type { FileQuery, Files } from "./files.ts";
 import type { FilesOptions } from "./files-options.ts";
 import type { FilesParts } from "./files-parts.ts";
-import { HttpDownloads } from "./imports/http-downloads.ts";
 import { createFileLinks } from "./links/file-links.ts";
 import { linkOrCopy } from "./place-file.ts";
 import { onDisk, toDiskError } from "./storage/disk-error.ts";
+import { createHttpOrigins } from "./storage/http/http-origin.ts";
 import { openStorage } from "./storage/open-storage.ts";
 import { Upkeep, type UpkeepTimes } from "./upkeep.ts";
 import { createUploads } from "./uploads/create-uploads.ts";
@@ -53,14 +53,10 @@ export async function assembleFiles(options: FilesOptions, tuning: FilesTuning):
     ...(tuning.onStep === undefined ? {} : { onStep: tuning.onStep }),
   };
   const content = createContent(contentParts);
-  const downloads = new HttpDownloads(options.trustedImports);
   const readParts = {
     blobs: records.blobs,
     driver,
-    openOrigin: async (address: string, range?: { start: number; end: number }, signal?: AbortSignal) => {
-      const given = { ...(range === undefined ? {} : { range }), ...(signal === undefined ? {} : { signal }) };
-      return (await downloads.open(new URL(address), given)).body;
-    },
+    openOrigin: createHttpOrigins(options.trustedImports).read,
     warn,
   };
   const get = async (workspace: string, id: string): Promise<StoredFile> => {
@@ -98,6 +94,7 @@ export async function assembleFiles(options: FilesOptions, tuning: FilesTuning):
     put: (workspace, file, source, signal) => putFile(content, contentParts, workspace, file, source, signal),
     get,
     find: parts.find,
+    findAll: (ids) => records.findAll(ids),
     async findByChecksum(sha256, limit = PAGE_DEFAULT) {
       checkLimit(limit, CHECKSUM_MOST);
       return records.findByChecksum(checkDigest(sha256), limit);
@@ -143,6 +140,7 @@ export async function assembleFiles(options: FilesOptions, tuning: FilesTuning):
       throw new TreadleError("INTERNAL", "There are no imports yet.");
     },
     bundles,
+    location: driver.location,
     collect: () => upkeep.collect(),
     scrub: ({ verifiedBefore, signal } = {}) => upkeep.scrub(verifiedBefore ?? null, signal),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),

@@ -21,7 +21,12 @@ export interface Content {
   stage(
     source: Readable | AsyncIterable<Uint8Array>,
     expect: Expectation,
-    options?: { readonly signal?: AbortSignal; readonly onProgress?: (bytes: number) => void },
+    options?: {
+      readonly signal?: AbortSignal;
+      readonly onProgress?: (bytes: number) => void;
+      /** Nobody else looks at the source's chunks: their memory is freed as soon as they are written. Default: true for requests and answers of HTTP. */
+      readonly ownsChunks?: boolean;
+    },
   ): Promise<StagedBytes>;
   /**
    * Makes staged bytes a file of a workspace: pin, storage, one transaction (see README). The staged file is gone afterwards, whatever happens.

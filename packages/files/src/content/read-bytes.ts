@@ -10,7 +10,7 @@ export interface ReadParts {
   readonly blobs: BlobStore;
   readonly driver: StorageDriver;
   /** The bytes of an http(s) address. */
-  readonly openOrigin: (address: string, range?: ByteRange, signal?: AbortSignal) => Promise<Readable>;
+  readonly openOrigin: (address: string, size: number, range?: ByteRange, signal?: AbortSignal) => Promise<Readable>;
   readonly warn: (message: string, fields?: object) => void;
 }
 
@@ -18,7 +18,7 @@ export interface ReadParts {
 export async function readBytes(parts: ReadParts, file: StoredFile, range?: ByteRange, signal?: AbortSignal): Promise<Readable> {
   if (range !== undefined) checkRange(range, file.size);
   if (file.damaged) throw damaged(`The bytes of file ${file.id} were found missing or changed.`);
-  if (file.origin !== null) return check(parts, file, range, await parts.openOrigin(file.origin, range, signal));
+  if (file.origin !== null) return check(parts, file, range, await parts.openOrigin(file.origin, file.size, range, signal));
   const { driver } = parts;
   try {
     // Only here, where it costs a system call: a whole read from elsewhere is checked to the last byte.

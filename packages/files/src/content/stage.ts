@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { type FileHandle, open, rm, statfs } from "node:fs/promises";
+import { IncomingMessage } from "node:http";
 import path from "node:path";
 import { addAbortSignal, Readable } from "node:stream";
 import { TreadleError } from "@treadle/errors";
@@ -22,6 +23,7 @@ const spareSlabs: Buffer[] = [];
 export interface StageOptions {
   readonly signal?: AbortSignal;
   readonly onProgress?: (bytes: number) => void;
+  readonly ownsChunks?: boolean;
 }
 
 /**
@@ -44,7 +46,7 @@ export async function stage(
   });
   const writer = new StageWriter(handle, directory);
   try {
-    const size = await receive(writer, readable(source, options.signal), expect, options.onProgress);
+    const size = await receive(writer, readable(source, options.signal), expect, options);
     const sha256 = await writer.finish();
     checkPromise(expect, size, sha256);
     await handle.close();
@@ -64,7 +66,7 @@ async function receive(
   writer: StageWriter,
   source: Readable,
   expect: Expectation,
-  onProgress: ((bytes: number) => void) | undefined,
+  { onProgress, ownsChunks = source instanceof IncomingMessage }: StageOptions,
 ): Promise<number> {
   const most = Math.min(expect.maxBytes, expect.size ?? Number.POSITIVE_INFINITY);
   let size = 0;
@@ -77,12 +79,22 @@ async function receive(
       at += writer.fill(bytes, at);
       if (writer.isFull) await writer.flush();
     }
+    if (ownsChunks) freeChunk(bytes);
     if (onProgress !== undefined && Date.now() - said >= PROGRESS_EVERY_MS) {
       said = Date.now();
       onProgress(size);
     }
   }
   return size;
+}
+
+/**
+ * Gives a chunk's memory back now. Left to the garbage collector, which sees only small objects, 64 MB of chunks pile up before it looks. A chunk that is but
+ * a part of its memory shares it with others and is left alone.
+ */
+export function freeChunk(chunk: Uint8Array): void {
+  const { buffer } = chunk;
+  if (buffer instanceof ArrayBuffer && chunk.byteLength === buffer.byteLength) buffer.transfer(0);
 }
 
 /** The file behind two slabs: one is filled while the other is on its way. */
