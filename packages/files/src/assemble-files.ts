@@ -10,6 +10,7 @@ import type { FilePage, FileUsage, StoredFile } from "./file.ts";
 import type { FileQuery, Files } from "./files.ts";
 import type { FilesOptions } from "./files-options.ts";
 import type { FilesParts } from "./files-parts.ts";
+import { createImports } from "./imports/create-imports.ts";
 import { createFileLinks } from "./links/file-links.ts";
 import { linkOrCopy } from "./place-file.ts";
 import { onDisk, toDiskError } from "./storage/disk-error.ts";
@@ -81,6 +82,7 @@ export async function assembleFiles(options: FilesOptions, tuning: FilesTuning):
     read: (file, range, signal) => readBytes(readParts, file, range, signal),
   };
   const uploads = stack.use(createUploads(parts));
+  const imports = stack.use(createImports(parts));
   const bundles = createBundles(parts);
   const links = createFileLinks({ key: options.linkKey, driver, find: parts.find });
   stack.defer(() => closing.abort());
@@ -136,9 +138,7 @@ export async function assembleFiles(options: FilesOptions, tuning: FilesTuning):
       });
     },
     uploads,
-    get imports(): never {
-      throw new TreadleError("INTERNAL", "There are no imports yet.");
-    },
+    imports,
     bundles,
     location: driver.location,
     collect: () => upkeep.collect(),

@@ -1,7 +1,8 @@
 import type { Readable } from "node:stream";
 import type { Bundles } from "./bundles/bundles.ts";
 import type { ByteRange, FileLink, FilePage, FileUsage, NewFile, StoredFile } from "./file.ts";
-import type { FileImport, NewImport } from "./imports/file-import.ts";
+import type { FileImport, NewImport, NewReference } from "./imports/file-import.ts";
+import type { StorageLocation } from "./storage/storage-driver.ts";
 import type { NewUpload, Upload } from "./uploads/upload.ts";
 
 /** Where to look for files. Ids and names are the user's words and may be anything. */
@@ -45,6 +46,8 @@ export interface Files extends AsyncDisposable {
   get(workspace: string, id: string): Promise<StoredFile>;
   /** A file by its id alone, for DRS; null when there is none. The caller decides who may see it. */
   find(id: string): Promise<StoredFile | null>;
+  /** Those of these ids that are files, in any order, for DRS. */
+  findAll(ids: readonly string[]): Promise<StoredFile[]>;
   /** Files with these bytes in every workspace, for DRS; at most `limit`, oldest first. */
   findByChecksum(sha256: string, limit?: number): Promise<StoredFile[]>;
   list(workspace: string, query?: FileQuery): Promise<FilePage>;
@@ -85,6 +88,8 @@ export interface Files extends AsyncDisposable {
   readonly uploads: Uploads;
   readonly imports: Imports;
   readonly bundles: Bundles;
+  /** Where storage keeps bytes, for DRS. */
+  readonly location: StorageLocation;
 
   /** Removes bytes that nothing refers to any more and whose pin has passed. Runs by itself, too. */
   collect(): Promise<CollectResult>;
@@ -111,12 +116,18 @@ export interface Uploads {
 
 /** Files brought from `http(s)://` and `drs://` addresses, behind the caller. They go on after a restart of the server. */
 export interface Imports {
-  /** @throws BAD_REQUEST for an address that cannot be one */
+  /** @throws BAD_REQUEST for an address that cannot be one, FILE_TOO_LARGE and QUOTA_EXCEEDED for an announced size */
   start(workspace: string, from: NewImport): Promise<FileImport>;
   get(workspace: string, id: string): Promise<FileImport>;
   /** Newest first, at most 100. */
   list(workspace: string): Promise<FileImport[]>;
+  /** Ends an import that has not ended, and gives it as it is then. What was cancelled never becomes a file. */
   cancel(workspace: string, id: string): Promise<FileImport>;
   /** The import that will make the file of this id, while it is under way; for DRS. */
   pending(fileId: string): Promise<FileImport | null>;
+  /**
+   * Makes a file of bytes that stay at an http(s) address, after having read and verified them once. It counts to the quota as any file does.
+   * @throws BAD_REQUEST, FILE_TOO_LARGE, QUOTA_EXCEEDED, IMPORT_FAILED, CHECKSUM_MISMATCH
+   */
+  reference(workspace: string, file: NewReference, signal?: AbortSignal): Promise<StoredFile>;
 }

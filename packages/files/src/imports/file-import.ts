@@ -1,3 +1,5 @@
+import type { NewFile } from "../file.ts";
+
 /** Where a file is to be brought from. */
 export interface NewImport {
   /** `http://`, `https://` or `drs://host[:port]/id`. */
@@ -8,6 +10,15 @@ export interface NewImport {
   /** What the bytes must be. For `drs://` the object's own checksum and size are held to as well. */
   readonly sha256?: string;
   readonly size?: number;
+}
+
+/** A file whose bytes are to stay where they are. */
+export interface NewReference extends NewFile {
+  /** `http://` or `https://`. It has to go on giving these bytes; whole reads are held to the sha256. */
+  readonly origin: string;
+  readonly size: number;
+  /** Lower-case hex. */
+  readonly sha256: string;
 }
 
 /** A file on its way here. Times are milliseconds since 1970. */

@@ -55,6 +55,11 @@ export interface ImportStore {
   release(holder: string): Promise<void>;
   /** Makes those free whose holder's name starts so: processes that are gone. */
   free(holderPrefix: string): Promise<void>;
+  /**
+   * Inside the transaction that adds a file: has bytes that storage was found not to have read from an address instead, unless somebody has put them there
+   * since.
+   */
+  readFromOrigin(transaction: Transaction<Schema>, sha256: string, origin: string): Promise<void>;
   /** Removes those that ended longer ago. */
   prune(olderThanMs: number): Promise<number>;
 }
@@ -188,6 +193,17 @@ export function createImportStore(database: Kysely<Schema>, beforeChange: () => 
           .set({ leased_until: sql`'-infinity'` })
           .execute();
       }),
+
+    readFromOrigin: async (transaction, sha256, origin) => {
+      await transaction
+        .updateTable("blobs")
+        .set({ origin, damaged_at: null })
+        .where("sha256", "=", Buffer.from(sha256, "hex"))
+        .where("origin", "is", null)
+        // Whoever puts bytes sets one and takes away the other.
+        .where(({ or, eb }) => or([eb("verified_at", "is", null), eb("damaged_at", "is not", null)]))
+        .execute();
+    },
 
     prune: (olderThanMs) =>
       guarded(async () => {
