@@ -2,8 +2,6 @@ import { createServer } from "node:http";
 import fastifySwagger from "@fastify/swagger";
 import fastifySwaggerUi from "@fastify/swagger-ui";
 import { TreadleError } from "@treadle/errors";
-import type { Functions } from "@treadle/functions";
-import type { Store } from "@treadle/store";
 import Fastify, {
   type FastifyBaseLogger,
   type FastifyInstance,
@@ -19,22 +17,25 @@ import {
   type ZodTypeProvider,
 } from "fastify-type-provider-zod";
 import type { Logger } from "pino";
+import { BodyTimeLimits } from "./body-time-limits.ts";
+import type { ApiParts } from "./routes/api/api-parts.ts";
 import { apiRoutes } from "./routes/api.ts";
 import { createCallRoute } from "./routes/call-route.ts";
+import { answerDrsProblem, drsRoutes, isDrsRequest } from "./routes/drs/drs-routes.ts";
+import { fileLinkRoutes } from "./routes/file-links.ts";
 import { problemOf } from "./routes/problem.ts";
 import { systemRoutes } from "./routes/system.ts";
 import { v2FunctionsRoutes } from "./routes/v2-functions.ts";
-import type { Guard } from "./security/guard.ts";
+import { Transfers } from "./transfers.ts";
 
 /** What the routes work on. */
-export interface AppParts {
-  readonly functions: Functions;
-  readonly store: Store;
-  readonly guard: Guard;
+export interface AppParts extends Omit<ApiParts, "transfers" | "allowLongBody"> {
   readonly log: Logger;
   readonly version: string;
   readonly requestMaxBytes: number;
 }
+
+const HEADERS_TIMEOUT_MS = 60_000;
 
 /** The HTTP server with all its routes, not yet listening. */
 export async function buildApp(parts: AppParts): Promise<FastifyInstance> {
@@ -47,16 +48,23 @@ export async function buildApp(parts: AppParts): Promise<FastifyInstance> {
     if (problem.status >= 500) request.log.error({ err: error, route: request.routeOptions.url }, problem.message);
     return reply.code(problem.status).type("application/json; charset=utf-8").serializer(JSON.stringify).send(problem.toJSON());
   };
+  let allowLongBody: ApiParts["allowLongBody"] = () => {};
   const app = Fastify({
-    frameworkErrors: (error, request, reply) => void answerProblem(error, request, reply),
-    serverFactory: (handle, options) =>
-      createServer(options, (request, response) => {
+    frameworkErrors: (error, request, reply) =>
+      void (isDrsRequest(request.url) ? answerDrsProblem : answerProblem)(error, request, reply),
+    serverFactory: (handle, options) => {
+      // Node's own limit knows no exceptions; the bodies' limits take its place.
+      const server = createServer({ ...options, requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS }, (request, response) => {
+        limits.begin(response);
         if (!call(request, response)) handle(request, response);
-      }),
+      });
+      const limits = new BodyTimeLimits(server);
+      allowLongBody = (request) => limits.allowLong(request.raw);
+      return server;
+    },
     loggerInstance: parts.log as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: parts.requestMaxBytes,
-    requestTimeout: 60_000,
     keepAliveTimeout: 72_000,
     forceCloseConnections: "idle",
     routerOptions: { maxParamLength: 512 },
@@ -93,8 +101,11 @@ export async function buildApp(parts: AppParts): Promise<FastifyInstance> {
   });
   await app.register(fastifySwaggerUi, { routePrefix: "/docs" });
   await app.register(v2FunctionsRoutes(parts.functions));
-  await app.register(apiRoutes(parts));
-  await app.register(systemRoutes(parts));
+  const apiParts: ApiParts = { ...parts, transfers: new Transfers(), allowLongBody };
+  await app.register(apiRoutes(apiParts));
+  await app.register(fileLinkRoutes(apiParts));
+  await app.register(drsRoutes(parts));
+  await app.register(systemRoutes({ ...apiParts, version: parts.version }));
   app.get("/openapi.json", { schema: { hide: true } }, () => app.swagger());
   await app.ready();
   return app;

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { join, resolve } from "node:path";
 import { TreadleError } from "@treadle/errors";
+import { openFiles } from "@treadle/files";
 import { createDependencyInstaller, Functions } from "@treadle/functions";
 import { findRuntimes } from "@treadle/runtimes";
 import { createSandboxDriver } from "@treadle/sandbox";
@@ -11,6 +12,8 @@ import { pino } from "pino";
 import { buildApp } from "./app.ts";
 import { adminKeyOf } from "./security/admin-key.ts";
 import { createGuard } from "./security/guard.ts";
+import { openSecretKey } from "./security/secret-key.ts";
+import { filesSettings } from "./settings/files-settings.ts";
 import { dependencySettings, functionsSettings } from "./settings/functions-settings.ts";
 import type { Settings } from "./settings/settings.ts";
 import { updateScripts } from "./update-scripts.ts";
@@ -49,6 +52,14 @@ export async function serve(settings: Settings): Promise<RunningServer> {
       log: (level, message, fields) => log[level](fields ?? {}, message),
     }),
   );
+  const files = parts.use(
+    await openFiles({
+      ...filesSettings(settings),
+      ...{ store, dataDirectory, warn },
+      linkKey: openSecretKey(settings.secretKey, dataDirectory).derive("link signatures"),
+      environment: process.env,
+    }),
+  );
   const runtimes = await findRuntimes();
   for (const missing of runtimes.missing) warn(`no ${missing.language}: ${missing.reason} ${missing.remedy}`);
   const installer = createDependencyInstaller({
@@ -60,15 +71,20 @@ export async function serve(settings: Settings): Promise<RunningServer> {
     environment: settings.npmRegistry === null ? process.env : { ...process.env, NPM_CONFIG_REGISTRY: settings.npmRegistry },
   });
   await installer.sweep();
-  const functions = parts.use(new Functions({ store, driver, runtimes, installer, settings: functionsSettings(settings), warn }));
+  const functions = parts.use(
+    new Functions({
+      ...{ store, files, driver, runtimes, installer, warn },
+      filesDirectory: join(dataDirectory, "placed"),
+      settings: functionsSettings(settings),
+    }),
+  );
   if (settings.updateScripts) {
     const { saved, unchanged, failed } = await updateScripts(dataDirectory, functions);
     log.info({ saved, unchanged: unchanged.length }, "functions of workspace.yaml files are in step");
     for (const { workspace, reason } of failed) warn(`workspace.yaml of ${workspace} was not taken over: ${reason}`);
   }
   const app = await buildApp({
-    functions,
-    store,
+    ...{ functions, store, files, settings },
     guard: createGuard(key),
     log,
     version: await ownVersion(),

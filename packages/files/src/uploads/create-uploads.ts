@@ -46,17 +46,21 @@ export function createUploads(parts: FilesParts): Service<Uploads> {
     // Under a second name, so that the bytes are still here for another try when storage does not take them now.
     const path = join(content.stagingDirectory, parts.createId());
     await staged.linkAs(path);
-    const kept = await content.keep(
-      record.workspace,
-      file,
-      { path, size, sha256 },
-      {
-        signal: parts.closing,
-        also: async (transaction, fileId) => {
-          if (!(await rows.finish(transaction, record.id, fileId))) throw unknownUpload(record.workspace, record.id);
+    const kept = await content
+      .keep(
+        record.workspace,
+        file,
+        { path, size, sha256 },
+        {
+          signal: parts.closing,
+          also: async (transaction, fileId) => {
+            if (!(await rows.finish(transaction, record.id, fileId))) throw unknownUpload(record.workspace, record.id);
+          },
         },
-      },
-    );
+      )
+      .catch((error) => {
+        throw parts.closing.aborted ? stopping(error) : error;
+      });
     await staging.discard(record.id);
     return toUpload(record, size, kept);
   };
@@ -178,9 +182,13 @@ export function createUploads(parts: FilesParts): Service<Uploads> {
 
     [Symbol.asyncDispose]: async () => {
       await staging[Symbol.asyncDispose]();
-      await turns.end(new TreadleError("SERVER_BUSY", "The server is stopping; the upload can be resumed."));
+      await turns.end(stopping());
     },
   };
+}
+
+function stopping(cause?: unknown): TreadleError {
+  return new TreadleError("SERVER_BUSY", "The server is stopping; the upload can be resumed.", { cause });
 }
 
 function unknownUpload(workspace: string, id: string): TreadleError {

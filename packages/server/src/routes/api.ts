@@ -1,15 +1,33 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import type { ApiParts } from "./api/api-parts.ts";
+import { bundleRoutes } from "./api/bundles.ts";
 import { dependencyRoutes } from "./api/dependencies.ts";
 import { executionRoutes } from "./api/executions.ts";
+import { fileImportRoutes } from "./api/file-imports.ts";
+import { fileUploadRoutes } from "./api/file-uploads.ts";
+import { fileRoutes } from "./api/files.ts";
 import { functionRoutes } from "./api/functions.ts";
 import { machineRoutes } from "./api/machine.ts";
+import { storageRoutes } from "./api/storage.ts";
 import { workspaceRoutes } from "./api/workspaces.ts";
+import { tusRoutes } from "./tus/tus-routes.ts";
 
 /** The native routes: everything the server can do, under /api/v1. */
 export function apiRoutes(parts: ApiParts): FastifyPluginAsyncZod {
   return async (app) => {
-    for (const routes of [workspaceRoutes, functionRoutes, dependencyRoutes, executionRoutes, machineRoutes])
+    for (const routes of [
+      workspaceRoutes,
+      functionRoutes,
+      dependencyRoutes,
+      executionRoutes,
+      machineRoutes,
+      fileRoutes,
+      fileUploadRoutes,
+      tusRoutes,
+      fileImportRoutes,
+      bundleRoutes,
+      storageRoutes,
+    ])
       await app.register(routes(parts));
   };
 }

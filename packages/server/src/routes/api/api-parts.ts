@@ -1,12 +1,34 @@
+import type { Files } from "@treadle/files";
 import type { Functions } from "@treadle/functions";
 import type { Store } from "@treadle/store";
+import type { FastifyRequest } from "fastify";
 import { z } from "zod";
+import type { Guard } from "../../security/guard.ts";
+import type { Settings } from "../../settings/settings.ts";
+import type { Transfers } from "../../transfers.ts";
 import { errorBody, functionName, workspaceName } from "../schemas.ts";
 
 /** What the native routes work on. */
 export interface ApiParts {
   readonly functions: Functions;
   readonly store: Store;
+  readonly files: Files;
+  readonly guard: Guard;
+  /** What answers depend on. */
+  readonly settings: Pick<
+    Settings,
+    | "publicUrl"
+    | "storageUrl"
+    | "linkSeconds"
+    | "fileMaxBytes"
+    | "drsProfile"
+    | "drsServiceId"
+    | "organizationName"
+    | "organizationUrl"
+  >;
+  readonly transfers: Transfers;
+  /** The request's body may take as long as bytes keep coming. */
+  readonly allowLongBody: (request: FastifyRequest) => void;
 }
 
 /** Responses that every route may give. */
