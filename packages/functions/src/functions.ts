@@ -13,6 +13,7 @@ import { type InstanceView, viewOf } from "./instances/instance-view.ts";
 import { Pool } from "./instances/pool.ts";
 import { Prewarmed } from "./instances/prewarmed.ts";
 import { Roster } from "./instances/roster.ts";
+import type { RuntimeProcess } from "./instances/runtime-process.ts";
 import type { CallableFunction, LoadedWorkspace } from "./loaded-workspace.ts";
 import type { FunctionsSettings } from "./settings.ts";
 import { type DependencyView, WorkspaceDependencies } from "./workspace-dependencies.ts";
@@ -43,6 +44,7 @@ export class Functions implements AsyncDisposable {
   readonly #roster: Roster;
   readonly #prewarmed: Prewarmed;
   readonly #folders: FileFolders;
+  readonly #live = new Set<RuntimeProcess>();
   readonly #idleTimer: NodeJS.Timeout;
   #inFlight = 0;
   #draining = false;
@@ -61,7 +63,7 @@ export class Functions implements AsyncDisposable {
       copies: driver.name === "none",
       warn: options.warn,
     });
-    const ground = { driver, folders: this.#folders };
+    const ground = { driver, folders: this.#folders, live: this.#live };
     this.#prewarmed = new Prewarmed({
       ground,
       count: settings.prewarmed,
@@ -212,7 +214,7 @@ export class Functions implements AsyncDisposable {
         for (const execution of pool.close("the server stops")) execution.fail(stopping());
       }
     }
-    await Promise.all([...this.#roster.instances].map((instance) => instance.kill("the server stops")));
+    await Promise.all([...this.#live].map((process) => process.kill("the server stops")));
     await this.#prewarmed[Symbol.asyncDispose]();
     await this.#folders[Symbol.asyncDispose]();
     await this.#dependencies[Symbol.asyncDispose]();

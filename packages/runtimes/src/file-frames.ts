@@ -21,7 +21,7 @@ export const FILE_WINDOW_CHUNKS = 4;
 /** Longest JSON of SAVE and OPEN, bytes. */
 const MAX_REQUEST_BYTES = 64 * 1024;
 
-/** A FILE frame whose form is right; its JSON is not checked yet. `bytes` is only valid during the call, as the frame's are. */
+/** A FILE frame whose form is right; its JSON is not checked yet. `bytes` are part of the frame's. */
 export type FileFrame =
   | { readonly operation: "save" | "open"; readonly transfer: number; readonly request: Readonly<Record<string, unknown>> }
   | { readonly operation: "data"; readonly transfer: number; readonly bytes: Buffer }

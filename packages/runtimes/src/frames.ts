@@ -143,7 +143,10 @@ export class FrameWriter {
   }
 }
 
-/** Takes a frame: `payload` is `bytes[start, end)` and only valid during the call. */
+/**
+ * Takes a frame: the payload is `bytes[start, end)`. `bytes` is never written to again, but holds more than this frame: what is kept for long had better
+ * be copied.
+ */
 export type FrameListener = (kind: number, id: number, bytes: Buffer, start: number, end: number) => void;
 
 /** Cuts a stream of bytes from an untrusted runtime into frames. */

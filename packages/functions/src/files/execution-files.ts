@@ -88,7 +88,10 @@ export class ExecutionFiles {
         known?.end();
         return null;
       case "abort":
-        known?.fail(new Error("The code gave it up."));
+        if (known) {
+          known.givenUp = true;
+          known.fail(new TreadleError("CANCELLED", "The code has given the file up."));
+        }
         return null;
     }
   }
@@ -126,7 +129,7 @@ export class ExecutionFiles {
     } catch (error) {
       // Bytes still on their way are dropped.
       incoming?.fail(hasEnded());
-      this.#send(transfer, FileAnswer.failed, this.#told(error));
+      if (incoming?.givenUp !== true) this.#send(transfer, FileAnswer.failed, this.#told(error));
     }
   }
 

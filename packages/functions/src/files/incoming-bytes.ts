@@ -8,6 +8,8 @@ export class IncomingBytes implements AsyncIterable<Uint8Array> {
   #window = 0;
   #ended = false;
   #error: Error | null = null;
+  /** Whether the code has given it up: nobody waits for an answer. */
+  givenUp = false;
   #wake: (() => void) | null = null;
 
   /** `onTaken` hears how many chunks more the runtime may send. */
@@ -20,12 +22,12 @@ export class IncomingBytes implements AsyncIterable<Uint8Array> {
     this.#allow(FILE_WINDOW_CHUNKS);
   }
 
-  /** Takes a chunk, which is copied; false when the runtime was not allowed to send it. */
+  /** Takes a chunk, which nobody writes to any more; false when the runtime was not allowed to send it. */
   push(chunk: Buffer): boolean {
     if (this.#window === 0 || this.#ended) return false;
     this.#window -= 1;
     if (this.#error === null) {
-      this.#chunks.push(Buffer.from(chunk));
+      this.#chunks.push(chunk);
       this.#wake?.();
     }
     return true;

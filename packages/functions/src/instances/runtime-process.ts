@@ -11,6 +11,8 @@ const LAST_OUTPUT_LINES = 20;
 export interface ProcessGround {
   readonly driver: SandboxDriver;
   readonly folders: FileFolders;
+  /** Processes that have not ended, whoever has them: one that was replaced may work on a call for long. */
+  readonly live: Set<RuntimeProcess>;
 }
 
 /** What a process is started with; two processes with equal settings are interchangeable until one is loaded. */
@@ -57,7 +59,7 @@ export class RuntimeProcess {
    * Starts a runtime server and waits until it is ready.
    * @throws SANDBOX_UNAVAILABLE when the sandbox cannot be built or the server does not come up in it
    */
-  static async start({ driver, folders }: ProcessGround, settings: ProcessSettings): Promise<RuntimeProcess> {
+  static async start({ driver, folders, live }: ProcessGround, settings: ProcessSettings): Promise<RuntimeProcess> {
     const { runtime } = settings;
     const files = folders.make();
     let sandbox: Sandbox;
@@ -76,6 +78,8 @@ export class RuntimeProcess {
       throw error;
     }
     const process = new RuntimeProcess(sandbox, settings, files);
+    live.add(process);
+    void sandbox.exited.then(() => live.delete(process));
     await process.#untilReady();
     return process;
   }

@@ -18,6 +18,8 @@ const DONE = 2;
 
 /** Bytes in one DATA frame. */
 const CHUNK = 128 * 1024;
+/** Most bytes of JSON that the host takes. */
+const MAX_REQUEST = 64 * 1024;
 const { O_RDONLY, O_NONBLOCK, O_CLOEXEC = 0 } = fs.constants;
 const { parse, stringify } = JSON;
 const { isView } = ArrayBuffer;
@@ -108,9 +110,15 @@ class Transfers {
   }
 
   begin(operation, request) {
+    const text = toBuffer(stringify(request));
+    if (text.length > MAX_REQUEST)
+      throw new FileError({
+        code: "BAD_REQUEST",
+        message: "What is said of the file (name, type, description, id) is too long.",
+      });
     const transfer = new Transfer(this.execution, ++this.last);
     this.open.set(transfer.number, transfer);
-    transfer.send(operation, toBuffer(stringify(request)));
+    transfer.send(operation, text);
     return transfer;
   }
 

@@ -20,6 +20,8 @@ CREDIT, DONE = 1, 2
 
 # Bytes in one DATA frame.
 CHUNK_BYTES = 128 * 1024
+# Most bytes of JSON that the host takes.
+MAXIMUM_REQUEST = 64 * 1024
 _FORMAT, _REGULAR = 0o170000, 0o100000
 
 _head = Struct("<IB")
@@ -100,10 +102,13 @@ class Transfers:
         self.numbering = allocate_lock()
 
     def begin(self, operation, request):
+        text = json_text.encode_ascii(request)
+        if len(text) > MAXIMUM_REQUEST:
+            raise FileError({"code": "BAD_REQUEST", "message": "What is said of the file (name, type, description, id) is too long."})
         with self.numbering:
             self.last += 1
             transfer = self.open[self.last] = Transfer(self.execution, self.last)
-        transfer.send(operation, json_text.encode_ascii(request))
+        transfer.send(operation, text)
         return transfer
 
     def answer(self, payload):
