@@ -1,4 +1,5 @@
 import { type Kysely, sql, type Transaction } from "kysely";
+import pg from "pg";
 import type { Schema } from "../schema.ts";
 import { guarded, sqlState } from "../storage-error.ts";
 import type { BlobRecord } from "./blob-record.ts";
@@ -168,8 +169,8 @@ export function createBlobStore(database: Kysely<Schema>, beforeChange: () => Pr
 /**
  * The delete takes the row's lock until the end of the transaction: whoever pins the same digest waits for it and then makes a new row. A row that
  * anything refers to cannot be deleted (foreign keys), which is found out here and nowhere else, so a table that is added later needs no change.
- * The row of a blob in use is pinned a day ahead, so that candidates are not looked at again and again. A row that somebody else has
- * locked is passed by: collection waits for nobody.
+ * The row of a blob that another table than `files` refers to is pinned a day ahead, so that it is not a candidate again and again. A row that somebody else
+ * has locked is passed by: collection waits for nobody.
  */
 async function collectBlob(database: Kysely<Schema>, sha256: Buffer, deleteBytes: () => Promise<void>): Promise<boolean> {
   return guarded(async () => {
@@ -182,6 +183,8 @@ async function collectBlob(database: Kysely<Schema>, sha256: Buffer, deleteBytes
       });
     } catch (error) {
       if (sqlState(error) !== FOREIGN_KEY_VIOLATION) throw error;
+      // A file that came meanwhile keeps it from being a candidate by itself, and may be gone again in a moment.
+      if (error instanceof pg.DatabaseError && error.table === "files") return false;
       await database
         .updateTable("blobs")
         .set({ pinned_until: sql`clock_timestamp() + make_interval(secs => ${IN_USE_PIN_MS / 1000})` })
