@@ -4,6 +4,9 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import type { Benchmark } from "./benchmark.ts";
+import { filesBesideCalls } from "./benchmarks/files-beside-calls.ts";
+import { filesHttp } from "./benchmarks/files-http.ts";
+import { filesLocal } from "./benchmarks/files-local.ts";
 import { firstCall } from "./benchmarks/first-call.ts";
 import { logs } from "./benchmarks/logs.ts";
 import { manyWorkspaces } from "./benchmarks/many-workspaces.ts";
@@ -18,7 +21,17 @@ import { stopEverything } from "./servers/program.ts";
 import { ROOT } from "./servers/treadle.ts";
 
 /** In the order of the page. */
-const BENCHMARKS: readonly Benchmark[] = [warmCall, firstCall, manyWorkspaces, logs, startUp, record];
+const BENCHMARKS: readonly Benchmark[] = [
+  warmCall,
+  firstCall,
+  manyWorkspaces,
+  logs,
+  startUp,
+  record,
+  filesLocal,
+  filesHttp,
+  filesBesideCalls,
+];
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { quick: { type: "boolean", default: false } } });
 const quick = values.quick;
