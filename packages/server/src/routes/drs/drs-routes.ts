@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { dropRest } from "../raw-body.ts";
 import { accessRoutes } from "./access-routes.ts";
 import { bulkRoutes } from "./bulk-routes.ts";
 import { checksumRoute } from "./checksum-route.ts";
@@ -49,6 +50,11 @@ export function isDrsRequest(url: string): boolean {
 export function answerDrsProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const problem = drsProblemOf(error);
   if (problem.status >= 500) request.log.error({ err: error, route: request.routeOptions.url }, problem.message);
+  if (!request.raw.complete) {
+    // Whoever is still sending reads no answer yet, and would lose it with the connection.
+    reply.removeHeader("connection");
+    dropRest(request.raw);
+  }
   return reply
     .code(problem.status)
     .headers(problem.headers)

@@ -13,6 +13,7 @@ export type Found =
 const ID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** Each loads up to 10,000 entries. */
 const BUNDLES_AT_ONCE = 8;
+const IMPORTS_AT_ONCE = 8;
 
 /**
  * What these ids stand for, each once. Without a right to what is private, it and what does not exist are the same: 401.
@@ -26,18 +27,27 @@ export async function findObjects(files: Files, ids: Iterable<string>, authorize
     if (authorized || everybody) found.set(id, object);
   };
 
-  for (const file of await files.findAll([...open])) take(file.id, { kind: "file", file }, file.public);
+  const takeFiles = async () => {
+    for (const file of await files.findAll([...open])) take(file.id, { kind: "file", file }, file.public);
+  };
+
+  await takeFiles();
   let entries = 0;
   for (const some of chunks([...open], BUNDLES_AT_ONCE)) {
     for (const bundle of await files.bundles.findAll(some)) {
       take(bundle.id, { kind: "bundle", bundle }, bundle.public);
-      entries += bundle.contents.length;
+      if (authorized || bundle.public) entries += bundle.contents.length;
     }
     if (entries > MOST_ENTRIES)
       throw new DrsProblem(413, `These bundles have more than ${MOST_ENTRIES} entries together; ask for fewer at once.`);
   }
   if (authorized) {
-    for (const id of [...open]) if ((await files.imports.pending(id)) !== null) take(id, { kind: "pending" }, false);
+    for (const some of chunks([...open], IMPORTS_AT_ONCE)) {
+      const imports = await Promise.all(some.map((id) => files.imports.pending(id)));
+      for (const each of imports) if (each !== null) take(each.fileId, { kind: "pending" }, false);
+    }
+    // An import may have ended after its file was looked for.
+    await takeFiles();
   }
   const refused: Found = { kind: "refused", status: authorized ? 404 : 401 };
   return (id) => found.get(id.toLowerCase()) ?? refused;

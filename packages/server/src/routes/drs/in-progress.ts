@@ -7,5 +7,5 @@ const RETRY_SECONDS = 5;
 export const inProgress = z.null().describe("The object is being imported; ask again after Retry-After seconds");
 
 export function answerLater(reply: FastifyReply): FastifyReply {
-  return reply.code(202).header("retry-after", String(RETRY_SECONDS)).send(null);
+  return reply.code(202).header("retry-after", String(RETRY_SECONDS)).send();
 }
