@@ -20,7 +20,7 @@ export interface ContentParts {
   /** How long bytes on their way are kept from collection; renewed at a third of it. */
   readonly pinMs: number;
   /** Called between the steps of `keep`; what the tests of crashes hold on to. */
-  readonly onStep?: (step: "staged" | "pinned" | "put") => Promise<void>;
+  readonly onStep?: (step: "staged" | "pinned" | "put" | "inserted") => Promise<void>;
 }
 
 export function createContent(parts: ContentParts): Content {
@@ -50,7 +50,10 @@ export function createContent(parts: ContentParts): Content {
         blob,
         written,
         defaultQuota: options.quotaBytes,
-        ...(also === undefined ? {} : { also }),
+        also: async (transaction, fileId) => {
+          await also?.(transaction, fileId);
+          await parts.onStep?.("inserted");
+        },
       });
     } finally {
       clearInterval(renewal);
