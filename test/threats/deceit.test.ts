@@ -19,6 +19,7 @@ const bytes = (value) => (typeof value === "string" ? Buffer.from(value) : value
 const frame = (kind, id, payload) => { const body = bytes(payload); const head = Buffer.alloc(9); head.writeUInt32LE(body.length + 5, 0); head[4] = kind; head.writeUInt32LE(id, 5); return Buffer.concat([head, body]) };
 const send = (data) => { for (let at = 0; at < data.length; ) { try { at += fs.writeSync(3, data, at) } catch (error) { if (error.code !== "EAGAIN") throw error } } };
 const log = (text) => Buffer.concat([Buffer.from([1, 0]), Buffer.from(new Float64Array([Date.now()]).buffer), bytes(text)]);
+const file = (id, transfer, what, payload) => { const head = Buffer.alloc(5); head.writeUInt32LE(transfer); head[4] = what; return frame(0x88, id, Buffer.concat([head, bytes(payload)])) };
 const ids = []; for (let generation = 1; generation < 40; generation++) for (let slot = 0; slot < 8; slot++) ids.push(((generation << 17) | slot) >>> 0);
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 `;
@@ -33,6 +34,8 @@ def send(data):
         data = data[os.write(3, data):]
 def log(text):
     return struct.pack("<BBd", 1, 0, time.time() * 1000) + data_of(text)
+def file(id, transfer, what, payload):
+    return frame(0x88, id, struct.pack("<IB", transfer, what) + data_of(payload))
 ids = [generation << 17 | slot for generation in range(1, 40) for slot in range(8)]
 sleep = time.sleep
 `;
@@ -118,6 +121,57 @@ const FORGERIES: readonly Forgery[] = [
     python:
       "for id in [0] + ids:\n    send(frame(0x85, id, b'\\x09' + b'\\xff' * 9 + b'\\xff\\xfe\\xc0'))\nsend(frame(0x85, ids[0], 'short'))\nsleep(0.2)\nreturn 1",
     ends: KILLED,
+  },
+  {
+    name: "bytes of files nobody asked for",
+    node: 'for (const id of ids) send(file(id, 7, 2, "x")); await sleep(500); return 1',
+    python: "for id in ids:\n    send(file(id, 7, 2, 'x'))\nsleep(0.5)\nreturn 1",
+    ends: KILLED,
+  },
+  {
+    name: "bytes of a file without leave",
+    node: 'for (const id of ids) send(Buffer.concat([file(id, 7, 1, \'{"name":"forged"}\'), ...Array(20).fill(file(id, 7, 2, Buffer.alloc(1 << 14)))])); await sleep(500); return 1',
+    python:
+      'for id in ids:\n    send(file(id, 7, 1, \'{"name":"forged"}\') + file(id, 7, 2, bytes(1 << 14)) * 20)\nsleep(0.5)\nreturn 1',
+    ends: KILLED,
+  },
+  {
+    name: "a chunk of a file longer than chunks are",
+    node: "for (const id of ids) send(file(id, 7, 2, Buffer.alloc((1 << 18) + 1))); await sleep(500); return 1",
+    python: "for id in ids:\n    send(file(id, 7, 2, bytes((1 << 18) + 1)))\nsleep(0.5)\nreturn 1",
+    ends: KILLED,
+  },
+  ...[
+    ["no number of a transfer", "xx"],
+    ["no operation", "xxxx"],
+    ["an unknown operation", "xxxx\\x09"],
+    ["a request that is no JSON", "xxxx\\x01{"],
+    ["a request that is no object", "xxxx\\x01[1]"],
+    ["an end with something behind it", "xxxx\\x03x"],
+  ].map(([what, payload]) => ({
+    name: `a file frame with ${what}`,
+    node: `for (const id of ids) send(frame(0x88, id, "${payload}")); await sleep(500); return 1`,
+    python: `for id in ids:\n    send(frame(0x88, id, "${payload}"))\nsleep(0.5)\nreturn 1`,
+    ends: KILLED,
+  })),
+  {
+    name: "the number of a file twice",
+    node: 'for (const id of ids) send(Buffer.concat([file(id, 7, 5, "{}"), file(id, 7, 1, "{}")])); await sleep(500); return 1',
+    python: "for id in ids:\n    send(file(id, 7, 5, '{}') + file(id, 7, 1, '{}'))\nsleep(0.5)\nreturn 1",
+    ends: KILLED,
+  },
+  {
+    name: "files with names, types and sizes that are none",
+    node: 'let n = 100; for (const request of [{}, { name: 1 }, { name: null }, { name: "a", mimeType: {} }, { name: "a", size: "x", description: [] }, { name: "__proto__", size: -1 }, { __proto__: { name: "x" } }, { id: {} }, { id: "x".repeat(60000) }]) for (const id of ids) { n++; send(file(id, n, 1, JSON.stringify(request))); send(file(id, ++n, 5, JSON.stringify(request))); send(file(id, n, 4, "")) } await sleep(500); return 1',
+    python:
+      "import json\nn = 100\nfor request in [{}, {'name': 1}, {'name': None}, {'name': 'a', 'mimeType': {}}, {'name': 'a', 'size': 'x', 'description': []}, {'name': '__proto__', 'size': -1}, {'id': {}}, {'id': 'x' * 60000}]:\n    for id in ids:\n        n += 2\n        send(file(id, n, 1, json.dumps(request)) + file(id, n + 1, 5, json.dumps(request)) + file(id, n + 1, 4, ''))\nsleep(0.5)\nreturn 1",
+    ends: END,
+  },
+  {
+    name: "a flood of 50,000 files",
+    node: 'for (const id of ids.slice(0, 64)) for (let n = 1; n < 800; n++) send(file(id, n, 5, \'{"id":"x"}\')); await sleep(500); return 1',
+    python: 'for n in range(1, 50000):\n    send(file(ids[0], n, 5, \'{"id":"x"}\'))\nsleep(0.5)\nreturn 1',
+    ends: [...END, ...KILLED],
   },
 ];
 
