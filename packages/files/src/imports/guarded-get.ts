@@ -81,6 +81,8 @@ export async function guardedGet(
   sent.once("response", resolve);
   // Stays for good: an error after the answer shows in its body.
   sent.on("error", (error) => reject(signal.aborted ? signal.reason : toDownloadError(error, url)));
+  // Without an answer and without an error: one that would change the protocol.
+  sent.once("close", () => reject(new DownloadError("unexpected", `${shownAddress(url)} does not answer as HTTP does.`)));
   sent.end();
   try {
     return await promise;

@@ -38,9 +38,11 @@ export function parseDrsUri(text: string): DrsUri {
   return { ...destination, authority: destination.port === 443 ? name : `${name}:${destination.port}`, id };
 }
 
+/** Null for what is no text, and for control characters. */
 function decoded(text: string): string | null {
   try {
-    return decodeURIComponent(text);
+    const id = decodeURIComponent(text);
+    return id.isWellFormed() && !/\p{Cc}/u.test(id) ? id : null;
   } catch {
     return null;
   }
