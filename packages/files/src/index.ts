@@ -1,5 +1,6 @@
 export type { Bundle, BundleEntry, BundleSummary, NewBundle } from "./bundles/bundle.ts";
 export type { Bundles } from "./bundles/bundles.ts";
+export { freeChunk } from "./content/stage.ts";
 export type { ByteRange, FileLink, FilePage, FileUsage, NewFile, StoredFile } from "./file.ts";
 export type { CollectResult, FileQuery, Files, Imports, ScrubResult, Uploads } from "./files.ts";
 export type { FilesOptions } from "./files-options.ts";

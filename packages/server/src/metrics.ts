@@ -1,9 +1,18 @@
 import { DURATION_BUCKETS_MS, type Functions } from "@treadle/functions";
 import type { Store } from "@treadle/store";
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
+import type { Transfers } from "./transfers.ts";
 
 /** The server's metrics. Executions are counted by the functions capability and read out here, so that a call does not pay for them. */
-export function createMetrics({ functions, store }: { readonly functions: Functions; readonly store: Store }): {
+export function createMetrics({
+  functions,
+  store,
+  transfers,
+}: {
+  readonly functions: Functions;
+  readonly store: Store;
+  readonly transfers: Transfers;
+}): {
   text(): Promise<string>;
 } {
   const registry = new Registry();
@@ -26,15 +35,32 @@ export function createMetrics({ functions, store }: { readonly functions: Functi
     () => functions.prewarmedProcesses,
   );
   gauge("treadle_execution_records_buffered", "Execution records not yet written.", () => store.executions.stats().buffered);
-  new Counter({
-    name: "treadle_execution_records_dropped_total",
-    help: "Execution records dropped because the database did not keep up.",
-    registers,
-    collect() {
-      this.reset();
-      this.inc(store.executions.stats().dropped);
-    },
-  });
+  const counter = (name: string, help: string, read: () => number) =>
+    new Counter({
+      name,
+      help,
+      registers,
+      collect() {
+        this.reset();
+        this.inc(read());
+      },
+    });
+  counter(
+    "treadle_execution_records_dropped_total",
+    "Execution records dropped because the database did not keep up.",
+    () => store.executions.stats().dropped,
+  );
+  counter("treadle_files_uploaded_total", "Files that were uploaded whole.", () => transfers.files);
+  counter("treadle_uploaded_bytes_total", "Bytes of files that came in by upload.", () => transfers.uploadedBytes);
+  counter("treadle_downloaded_bytes_total", "Bytes of files that went out.", () => transfers.downloadedBytes);
+  counter(
+    "treadle_collected_blobs_total",
+    "Contents removed by collections that were asked for.",
+    () => transfers.collectedBlobs,
+  );
+  counter("treadle_collected_bytes_total", "Bytes removed by collections that were asked for.", () => transfers.collectedBytes);
+  counter("treadle_scrubbed_bytes_total", "Bytes read by scrubs that were asked for.", () => transfers.scrubbedBytes);
+  counter("treadle_damaged_blobs_total", "Contents that scrubs that were asked for found damaged.", () => transfers.damagedBlobs);
   return { text: async () => `${await registry.metrics()}${executionHistogram(functions)}` };
 }
 

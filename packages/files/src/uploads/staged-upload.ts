@@ -1,9 +1,13 @@
 import { createHash, type Hash } from "node:crypto";
 import { constants, createReadStream } from "node:fs";
 import { type FileHandle, link, open, rm, stat } from "node:fs/promises";
+import { IncomingMessage } from "node:http";
+import { dirname } from "node:path";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { TreadleError } from "@treadle/errors";
+import { checkRoom, freeChunk } from "../content/stage.ts";
+import { errorCode, onDisk } from "../storage/disk-error.ts";
 
 /** How much may come, and what is asked before more is taken. */
 export interface AppendLimits {
@@ -23,6 +27,7 @@ const FORGET_MS = 600_000;
  */
 export class StagedUpload {
   readonly path: string;
+  readonly #directory: string;
   #hash: Hash | null = null;
   /** How many bytes `#hash` has seen. */
   #hashed = 0;
@@ -30,6 +35,7 @@ export class StagedUpload {
 
   constructor(path: string) {
     this.path = path;
+    this.#directory = dirname(path);
   }
 
   /** How long ago bytes came or were last waited for, ms. */
@@ -48,10 +54,10 @@ export class StagedUpload {
   /** Bytes that are there. */
   async size(): Promise<number> {
     try {
-      return (await stat(this.path)).size;
+      return (await onDisk(this.#directory, () => stat(this.path))).size;
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return 0;
-      throw unavailable(error);
+      if (errorCode(error) === "ENOENT") return 0;
+      throw error;
     }
   }
 
@@ -63,30 +69,30 @@ export class StagedUpload {
     this.touch();
     if (from === 0) this.#hash = createHash("sha256");
     else if (this.#hashed !== from) this.#hash = null;
-    const file = await open(this.path, constants.O_WRONLY | constants.O_CREAT, 0o600).catch((error) => {
-      throw unavailable(error);
-    });
+    const file = await this.#open();
     let at = from;
     let checkAt = from;
     try {
       for await (const chunk of source.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-        if (at >= checkAt) {
-          await limits.beforeMore();
-          checkAt = at + CHECK_EVERY;
-        }
         if (at + chunk.length > limits.maxBytes) {
           throw new TreadleError("FILE_TOO_LARGE", `More came than the ${limits.maxBytes} bytes that this upload may have.`, {
             details: { maxBytes: limits.maxBytes },
           });
         }
-        await writeAll(file, chunk, at);
+        if (at >= checkAt) {
+          await checkRoom(this.#directory, Math.min(CHECK_EVERY, limits.maxBytes - at));
+          await limits.beforeMore();
+          checkAt = at + CHECK_EVERY;
+        }
+        await this.#write(file, chunk, at);
         this.#hash?.update(chunk);
         at += chunk.length;
+        if (source instanceof IncomingMessage) freeChunk(chunk);
         this.touch();
       }
     } finally {
       this.#hashed = at;
-      await flush(file);
+      await onDisk(this.#directory, () => file.datasync()).finally(() => file.close());
     }
   }
 
@@ -98,56 +104,35 @@ export class StagedUpload {
 
   /** Gives the bytes a second name, for a taker that moves them away. */
   async linkAs(path: string): Promise<void> {
-    try {
-      await rm(path, { force: true });
-      // An upload of no bytes may have no file yet.
-      await (await open(this.path, constants.O_WRONLY | constants.O_CREAT, 0o600)).close();
-      await link(this.path, path);
-    } catch (error) {
-      throw unavailable(error);
-    }
+    // An upload of no bytes may have no file yet.
+    await (await this.#open()).close();
+    await onDisk(this.#directory, () => link(this.path, path));
   }
 
   async remove(): Promise<void> {
     await rm(this.path, { force: true });
   }
 
+  #open(): Promise<FileHandle> {
+    return onDisk(this.#directory, () => open(this.path, constants.O_WRONLY | constants.O_CREAT, 0o600));
+  }
+
+  async #write(file: FileHandle, chunk: Buffer, at: number): Promise<void> {
+    for (let done = 0; done < chunk.length; ) {
+      const { bytesWritten } = await onDisk(this.#directory, () => file.write(chunk, done, chunk.length - done, at + done));
+      done += bytesWritten;
+    }
+  }
+
   async #hashAnew(size: number): Promise<void> {
     const hash = createHash("sha256");
-    try {
-      await pipeline(createReadStream(this.path, { end: size - 1, highWaterMark: 1024 * 1024 }), async (chunks) => {
+    const bytes = createReadStream(this.path, { end: size - 1, highWaterMark: 256 * 1024 });
+    await onDisk(this.#directory, () =>
+      pipeline(bytes, async (chunks) => {
         for await (const chunk of chunks as AsyncIterable<Buffer>) hash.update(chunk);
-      });
-    } catch (error) {
-      throw unavailable(error);
-    }
+      }),
+    );
     this.#hash = hash;
     this.#hashed = size;
   }
-}
-
-async function writeAll(file: FileHandle, chunk: Buffer, at: number): Promise<void> {
-  try {
-    for (let done = 0; done < chunk.length; ) {
-      done += (await file.write(chunk, done, chunk.length - done, at + done)).bytesWritten;
-    }
-  } catch (error) {
-    throw unavailable(error);
-  }
-}
-
-async function flush(file: FileHandle): Promise<void> {
-  try {
-    await file.datasync();
-  } catch (error) {
-    throw unavailable(error);
-  } finally {
-    await file.close();
-  }
-}
-
-function unavailable(error: unknown): TreadleError {
-  const { code = "" } = error as NodeJS.ErrnoException;
-  const reason = code === "ENOSPC" || code === "EDQUOT" ? "the disk is full" : `the disk refused it (${code})`;
-  return new TreadleError("STORAGE_UNAVAILABLE", `The bytes of the upload cannot be kept: ${reason}.`, { cause: error });
 }

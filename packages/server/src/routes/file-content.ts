@@ -1,4 +1,4 @@
-import type { ServerResponse } from "node:http";
+import type { OutgoingHttpHeaders } from "node:http";
 import type { Readable } from "node:stream";
 import { TreadleError } from "@treadle/errors";
 import type { ByteRange, Files, StoredFile } from "@treadle/files";
@@ -6,10 +6,7 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Transfers } from "../transfers.ts";
 import { byteRange } from "./byte-range.ts";
 import { attachment } from "./content-disposition.ts";
-
-/** A client that takes nothing for this long has gone. */
-const STALLED_MS = 60_000;
-const LOOK_MS = 10_000;
+import { sendBytes } from "./send-bytes.ts";
 
 /**
  * Answers a GET or HEAD with a file's bytes, or the part that was asked for. What is in them is a stranger's: browsers are told to keep it, not to show it.
@@ -54,8 +51,13 @@ export async function sendFileContent(
     "content-disposition": attachment(file.name),
     "repr-digest": `sha-256=:${Buffer.from(file.sha256, "hex").toString("base64")}:`,
   });
-  if (bytes !== undefined) watch(reply.raw, length, transfers);
-  return reply.send(bytes);
+  if (bytes === undefined) return reply.send();
+  reply.hijack();
+  reply.raw.writeHead(reply.statusCode, reply.getHeaders() as OutgoingHttpHeaders);
+  const { sent, error } = await sendBytes(bytes, reply.raw);
+  transfers.downloadedBytes += sent;
+  if (error !== null) request.log.warn({ err: error, file: file.id }, "a download was broken off");
+  return reply;
 }
 
 async function read(files: Files, file: StoredFile, range: ByteRange | undefined, gone: AbortSignal): Promise<Readable> {
@@ -64,25 +66,6 @@ async function read(files: Files, file: StoredFile, range: ByteRange | undefined
   } catch (error) {
     throw gone.aborted ? new TreadleError("CANCELLED", "The client went away.", { cause: error }) : error;
   }
-}
-
-/** Counts what goes out, and ends the transfer when the client takes nothing for long. */
-function watch(response: ServerResponse, length: number, transfers: Transfers): void {
-  const { socket } = response;
-  const before = socket?.bytesWritten ?? 0;
-  let seen = -1;
-  let since = performance.now();
-  const timer = setInterval(() => {
-    const progress = (socket?.bytesWritten ?? 0) - response.writableLength;
-    if (progress !== seen || !response.writableNeedDrain) since = performance.now();
-    seen = progress;
-    if (performance.now() - since > STALLED_MS) response.destroy();
-  }, LOOK_MS).unref();
-  response.once("close", () => {
-    clearInterval(timer);
-    const sent = response.writableFinished ? length : (socket?.bytesWritten ?? 0) - before;
-    transfers.downloadedBytes += Math.min(length, sent);
-  });
 }
 
 /** Conditions of a request for something its reader may already have (RFC 9110, 13.2.2). */

@@ -7,11 +7,6 @@ export function takeBodiesRaw(app: Pick<FastifyInstance, "removeAllContentTypePa
   app.addContentTypeParser("*", (_request, _body, done) => done(null));
 }
 
-/** The chunks of a body. Ending early leaves the request open, so that it can still be answered; a connection that breaks ends it with an error. */
-export function chunksOf(request: IncomingMessage): AsyncIterable<Buffer> {
-  return request.iterator({ destroyOnReturn: false });
-}
-
 /** Reads and forgets what is still to come of a body that was refused: a client that is still sending may not read the answer yet. */
 export function dropRest(request: IncomingMessage): void {
   request.unpipe();

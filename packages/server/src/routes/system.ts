@@ -3,19 +3,22 @@ import type { Store } from "@treadle/store";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { createMetrics } from "../metrics.ts";
+import type { Transfers } from "../transfers.ts";
 import { errorBody } from "./schemas.ts";
 
 /** Health, readiness and metrics. */
 export function systemRoutes({
   functions,
   store,
+  transfers,
   version,
 }: {
   readonly functions: Functions;
   readonly store: Store;
+  readonly transfers: Transfers;
   readonly version: string;
 }): FastifyPluginAsyncZod {
-  const metrics = createMetrics({ functions, store });
+  const metrics = createMetrics({ functions, store, transfers });
   return async (app) => {
     app.get(
       "/health",

@@ -1,11 +1,13 @@
+import type { Readable } from "node:stream";
 import multipart from "@fastify/multipart";
 import { TreadleError } from "@treadle/errors";
 import type { NewFile, StoredFile } from "@treadle/files";
 import type { FastifyRequest } from "fastify";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
+import { formFileBytes } from "../form-file.ts";
 import { problemOf } from "../problem.ts";
-import { chunksOf, dropRest, takeBodiesRaw } from "../raw-body.ts";
+import { dropRest, takeBodiesRaw } from "../raw-body.ts";
 import { type ApiParts, failures, inWorkspace } from "./api-parts.ts";
 import { fileView, fileViews } from "./file-view.ts";
 import { sha256 } from "./files.ts";
@@ -29,7 +31,7 @@ const query = said.extend({
 export function fileUploadRoutes(parts: ApiParts): FastifyPluginAsyncZod {
   const { files, settings, transfers } = parts;
 
-  const put = async (workspace: string, file: NewFile, bytes: AsyncIterable<Uint8Array>, signal: AbortSignal) => {
+  const put = async (workspace: string, file: NewFile, bytes: Readable | AsyncIterable<Uint8Array>, signal: AbortSignal) => {
     const stored = await files.put(workspace, file, bytes, signal);
     transfers.files += 1;
     transfers.uploadedBytes += stored.size;
@@ -51,7 +53,7 @@ export function fileUploadRoutes(parts: ApiParts): FastifyPluginAsyncZod {
       ...(promised === undefined ? {} : { sha256: promised }),
       ...(asked.size === undefined && length !== undefined ? { size: Number(length) } : {}),
     };
-    return [await put(workspace, file, chunksOf(request.raw), signal)];
+    return [await put(workspace, file, request.raw, signal)];
   };
 
   const takeForm = async (request: FastifyRequest, workspace: string, signal: AbortSignal, kept: StoredFile[]) => {
@@ -68,7 +70,7 @@ export function fileUploadRoutes(parts: ApiParts): FastifyPluginAsyncZod {
         throw new TreadleError("BAD_REQUEST", `A field before a file: ${z.prettifyError(asked.error).slice(0, 300)}`);
       if (!part.filename) throw new TreadleError("BAD_REQUEST", "A file of the form has no name (`filename`).");
       const file = { name: part.filename, ...mimeTypeOf(part.mimetype), ...whatIsSaid(asked.data) };
-      kept.push(await put(workspace, file, part.file, signal));
+      kept.push(await put(workspace, file, formFileBytes(part.file), signal));
     }
     if (kept.length === 0) throw new TreadleError("BAD_REQUEST", "The form has no file.");
   };

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { type ApiParts, failures } from "./api-parts.ts";
 
 /** The upkeep of what all workspaces' files lie in. */
-export function storageRoutes({ files, settings }: ApiParts): FastifyPluginAsyncZod {
+export function storageRoutes({ files, settings, transfers }: ApiParts): FastifyPluginAsyncZod {
   return async (app) => {
     app.get(
       "/api/v1/storage",
@@ -33,7 +33,12 @@ export function storageRoutes({ files, settings }: ApiParts): FastifyPluginAsync
           response: { 200: z.object({ blobs: z.int(), bytes: z.int() }), ...failures },
         },
       },
-      async () => files.collect(),
+      async () => {
+        const collected = await files.collect();
+        transfers.collectedBlobs += collected.blobs;
+        transfers.collectedBytes += collected.bytes;
+        return collected;
+      },
     );
 
     app.post(
@@ -61,6 +66,8 @@ export function storageRoutes({ files, settings }: ApiParts): FastifyPluginAsync
         reply.raw.once("close", () => gone.abort());
         const { verifiedBefore } = request.query;
         const result = await files.scrub({ ...(verifiedBefore === undefined ? {} : { verifiedBefore }), signal: gone.signal });
+        transfers.scrubbedBytes += result.bytes;
+        transfers.damagedBlobs += result.damaged.length;
         return { ...result, damaged: [...result.damaged] };
       },
     );
