@@ -1,4 +1,5 @@
 import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
 import { TreadleError } from "@treadle/errors";
 import { createExecutionId, isExecutionId } from "@treadle/store";
 import { createBundles } from "./bundles/create-bundles.ts";
@@ -13,6 +14,7 @@ import type { FilesParts } from "./files-parts.ts";
 import { createImports } from "./imports/create-imports.ts";
 import { createFileLinks } from "./links/file-links.ts";
 import { linkOrCopy } from "./place-file.ts";
+import { createCopies } from "./storage/copies/create-copies.ts";
 import { onDisk, toDiskError } from "./storage/disk-error.ts";
 import { createHttpOrigins } from "./storage/http/http-origin.ts";
 import { openStorage } from "./storage/open-storage.ts";
@@ -40,6 +42,9 @@ export async function assembleFiles(options: FilesOptions, tuning: FilesTuning):
   const staging = await openStagingDirectory(options.dataDirectory);
   await sweepStaging(staging, await store.uploads.idsOf(staging.holder));
   const driver = stack.use(await openStorage(options));
+  const copies = stack.use(
+    await createCopies({ directory: join(options.dataDirectory, "copies"), maxBytes: options.copiesMaxBytes, warn }),
+  );
   // Nobody but this process writes into the data directory; a storage elsewhere may have unfinished writes of others.
   await driver.sweep(options.storageUrl === null ? 0 : SWEEP_SHARED_MS).catch((error) => {
     warn("What unfinished writes have left in storage could not be removed.", { reason: String(error) });
@@ -131,9 +136,12 @@ export async function assembleFiles(options: FilesOptions, tuning: FilesTuning):
     link: (file, expiresSeconds) => links.make(file, expiresSeconds),
     followLink: (id, query) => links.follow(id, query),
     async place(file, path) {
+      if (file.origin !== null || driver.localPath === undefined) {
+        return copies.place(file.sha256, file.size, () => parts.read(file), path);
+      }
       // Opening finds out whether the bytes are there, and notes it when they are not.
       (await parts.read(file)).destroy();
-      await linkOrCopy(driver.localPath?.(file.sha256) ?? "", path).catch((error) => {
+      await linkOrCopy(driver.localPath(file.sha256), path).catch((error) => {
         throw toDiskError(error, path);
       });
     },

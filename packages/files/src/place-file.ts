@@ -1,7 +1,5 @@
 import { constants } from "node:fs";
 import { chmod, copyFile, link, rm } from "node:fs/promises";
-import type { Readable } from "node:stream";
-import type { StoredFile } from "./file.ts";
 import { errorCode } from "./storage/disk-error.ts";
 
 /** Puts a local file's bytes at another path, read-only: as a second name of the same bytes where that can be, else as a copy. */
@@ -19,6 +17,3 @@ export async function linkOrCopy(source: string, path: string): Promise<void> {
     }
   }
 }
-
-/** Makes a file's bytes appear at a path from a cache of copies. */
-export type PlaceCopy = (file: StoredFile, open: () => Promise<Readable>, path: string) => Promise<void>;

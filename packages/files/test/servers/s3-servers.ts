@@ -8,7 +8,7 @@ export const BUCKET = "treadle-test";
 /** The keys that s3rver takes; moto takes any. */
 export const S3_KEYS = { AWS_ACCESS_KEY_ID: "S3RVER", AWS_SECRET_ACCESS_KEY: "S3RVER" };
 
-/** s3rver checks signatures and the expiry of presigned addresses; it cannot give up or list multipart uploads. */
+/** s3rver checks key ids and the expiry of presigned addresses; not signatures of version 4, and it cannot give up or list multipart uploads. */
 export async function startS3rver(): Promise<StorageServer> {
   const programs = await provideNodePrograms();
   return startStorageServer(({ port, folder }) => ({

@@ -256,7 +256,7 @@ describe.each(Object.keys(PLACES))("storage: %s", (name) => {
     const forged = (other?.url ?? "")
       .replace(staged.sha256.slice(2), stranger.sha256.slice(2))
       .replace(`/${staged.sha256.slice(0, 2)}/`, `/${stranger.sha256.slice(0, 2)}/`);
-    expect((await fetch(forged)).status).toBe(403);
+    if (place?.unseen.signatures === undefined) expect((await fetch(forged)).status).toBe(403);
     await driver.delete(stranger.sha256);
     await driver.delete(staged.sha256);
   });
@@ -277,7 +277,7 @@ describe.each(Object.keys(PLACES))("storage: %s", (name) => {
       () => new Error("it opened"),
       (failure) => failure,
     );
-    expect(error).toMatchObject({ code: "STORAGE_UNAVAILABLE" });
+    expect(error).toMatchObject({ code: "STORAGE_UNAVAILABLE", message: expect.stringMatching(/HTTP 403/) });
     for (const secret of [wrongEnvironment?.AWS_SECRET_ACCESS_KEY, wrongEnvironment?.AZURE_STORAGE_KEY]) {
       if (secret !== undefined) expect(JSON.stringify([error, error.message, error.stack])).not.toContain(secret);
     }
@@ -323,6 +323,7 @@ describe.each(Object.keys(PLACES))("storage: %s", (name) => {
   test("a service that is gone is STORAGE_UNAVAILABLE, soon", { timeout: 120_000 }, async (ctx) => {
     const { stop } = at(ctx, "outage");
     const staged = await files.random(40 * MIB);
+    const small = await files.random(10);
     await driver.put(staged);
     const stream = await driver.read(staged.sha256);
     const broken = once(stream, "error");
@@ -334,7 +335,7 @@ describe.each(Object.keys(PLACES))("storage: %s", (name) => {
       size: driver.size(staged.sha256),
       read: driver.read(staged.sha256),
       put: driver.put(staged),
-      "small put": driver.put(await files.random(10)),
+      "small put": driver.put(small),
       delete: driver.delete(staged.sha256),
       list: digests(),
       open: open(),

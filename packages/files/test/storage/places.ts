@@ -11,7 +11,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 /** What the contract's tests look at where a place cannot show it; the word is the reason of the skip. */
 export type Unseen = Partial<
-  Record<"presign" | "expiry" | "keys" | "unfinished" | "outage" | "missing bucket" | "first byte" | "age", string>
+  Record<"presign" | "expiry" | "keys" | "unfinished" | "outage" | "missing bucket" | "signatures" | "first byte" | "age", string>
 >;
 
 /** A place that the contract is tested on. */
@@ -49,8 +49,12 @@ export const PLACES: Readonly<Record<string, () => Promise<Place>>> = {
     return {
       url: `s3://${BUCKET}?endpoint=${server.origin}`,
       environment: S3_KEYS,
-      wrongEnvironment: { ...S3_KEYS, AWS_SECRET_ACCESS_KEY: "something-else" },
-      unseen: { unfinished: "s3rver has no list of unfinished uploads", "first byte": "s3rver takes bytes=0-0 for everything" },
+      wrongEnvironment: { AWS_ACCESS_KEY_ID: "SOMEBODY", AWS_SECRET_ACCESS_KEY: "something-else" },
+      unseen: {
+        signatures: "s3rver does not check them",
+        unfinished: "s3rver has no list of unfinished uploads",
+        "first byte": "s3rver takes bytes=0-0 for everything",
+      },
       stop: server.stop,
       [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
     };
