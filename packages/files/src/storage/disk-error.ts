@@ -7,6 +7,8 @@ const MEANING: Readonly<Record<string, string>> = {
   EROFS: "the file system is mounted read-only",
   EACCES: "the server may not write there",
   EPERM: "the server may not write there",
+  ENOENT: "it, or something in it, is gone or cannot be made",
+  ENOTDIR: "something on the way to it is not a folder",
   EMFILE: "the server has too many files open",
   ENFILE: "the machine has too many files open",
   ENODEV: "the disk is gone",

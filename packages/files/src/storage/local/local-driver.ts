@@ -118,7 +118,7 @@ class LocalDriver implements StorageDriver {
     }
     const unfinished = path.join(path.dirname(target), `${UNFINISHED}${randomUUID()}`);
     try {
-      await linkOrCopy(source, unfinished);
+      await linkOrCopyDurably(source, unfinished);
       await rename(unfinished, target);
     } finally {
       // A rename between two links of one file does nothing, and leaves the one that was to go.
@@ -167,7 +167,7 @@ class LocalDriver implements StorageDriver {
   }
 }
 
-async function linkOrCopy(source: string, target: string): Promise<void> {
+async function linkOrCopyDurably(source: string, target: string): Promise<void> {
   try {
     await link(source, target);
   } catch (error) {
