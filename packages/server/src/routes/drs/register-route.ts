@@ -110,7 +110,9 @@ export function registerRoute(parts: DrsParts): FastifyPluginAsyncZod {
             if (each.kind === "file") await files.remove(workspace, each.file.id);
             else await files.bundles.remove(workspace, each.bundle.id);
           }
-          throw error;
+          throw gone.signal.aborted
+            ? new DrsProblem(499, "The client went away; nothing was registered.", { cause: error })
+            : error;
         }
         const objects = await Promise.all(registered.map((each) => context.objectOf(each, false)));
         return reply.code(201).send({ objects });
