@@ -1,7 +1,7 @@
 export { createBubblewrapDriver, type DriverOptions } from "./bubblewrap/bubblewrap-driver.ts";
 export { examineMachine } from "./bubblewrap/examine.ts";
 export { createSandboxDriver } from "./create-sandbox-driver.ts";
-export { type Destination, parseAuthority } from "./egress/destination.ts";
+export { parseAuthority } from "./egress/destination.ts";
 export { egressRelayPath } from "./egress/relay-path.ts";
 export { EgressDenied, type Lookup, lookupAddresses, resolveDestination } from "./egress/resolve.ts";
 export type {
