@@ -53,12 +53,14 @@ export class StagedUpload {
 
   /** Bytes that are there. */
   async size(): Promise<number> {
-    try {
-      return (await onDisk(this.#directory, () => stat(this.path))).size;
-    } catch (error) {
-      if (errorCode(error) === "ENOENT") return 0;
-      throw error;
-    }
+    const found = await onDisk(this.#directory, () =>
+      stat(this.path).catch((error) => {
+        // None have come yet.
+        if (errorCode(error) === "ENOENT") return null;
+        throw error;
+      }),
+    );
+    return found?.size ?? 0;
   }
 
   /**

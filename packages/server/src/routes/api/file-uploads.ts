@@ -121,12 +121,20 @@ export function fileUploadRoutes(parts: ApiParts): FastifyPluginAsyncZod {
         } catch (error) {
           dropRest(request.raw);
           if (gone.signal.aborted) throw clientGone();
-          throw kept.length === 0 ? error : withFiles(error, kept.map(view));
+          const failure = isMalformedForm(error)
+            ? new TreadleError("BAD_REQUEST", `The form is malformed: ${error.message}.`)
+            : error;
+          throw kept.length === 0 ? failure : withFiles(failure, kept.map(view));
         }
         return reply.code(201).send({ files: kept.map(view) });
       },
     );
   };
+}
+
+/** The parser's own errors have no code. */
+function isMalformedForm(error: unknown): error is Error {
+  return error instanceof Error && /multipart data|^Multipart:|^Unexpected end|^Malformed part/i.test(error.message);
 }
 
 /** The error, with what was stored before it. */
