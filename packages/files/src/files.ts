@@ -125,6 +125,8 @@ export interface Imports {
   cancel(workspace: string, id: string): Promise<FileImport>;
   /** The import that will make the file of this id, while it is under way; for DRS. */
   pending(fileId: string): Promise<FileImport | null>;
+  /** The same for many ids, in any order. */
+  pendingAll(fileIds: readonly string[]): Promise<FileImport[]>;
   /**
    * Makes a file of bytes that stay at an http(s) address, after having read and verified them once. It counts to the quota as any file does.
    * @throws BAD_REQUEST, FILE_TOO_LARGE, QUOTA_EXCEEDED, IMPORT_FAILED, CHECKSUM_MISMATCH

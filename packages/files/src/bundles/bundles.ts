@@ -12,6 +12,8 @@ export interface Bundles {
   find(id: string): Promise<Bundle | null>;
   /** Those of these ids that are bundles, in any order, for DRS. */
   findAll(ids: readonly string[]): Promise<Bundle[]>;
+  /** The same without contents. */
+  summaries(ids: readonly string[]): Promise<BundleSummary[]>;
   /** Bundles with this checksum in every workspace, for DRS; at most `limit` (default 100), oldest first. */
   findByChecksum(checksum: string, limit?: number): Promise<Bundle[]>;
   /** All bundles below one, at any depth, each once. How many there may be is bounded by its `entries`. */

@@ -55,6 +55,11 @@ export function createBundles(parts: Pick<FilesParts, "store">): Bundles {
 
     findAll: find,
 
+    async summaries(ids) {
+      const asked = ids.filter(isExecutionId);
+      return asked.length === 0 ? [] : (await store.find(asked)).map(summaryOf);
+    },
+
     async findByChecksum(checksum, limit = LIST_DEFAULT) {
       if (!/^[0-9a-f]{64}$/.test(checksum)) return [];
       const records = await store.findByChecksum(Buffer.from(checksum, "hex"), limit);

@@ -56,6 +56,10 @@ export function createImports(parts: FilesParts): Service<Imports> {
       return record === null ? null : toFileImport(record);
     },
 
+    async pendingAll(fileIds) {
+      return (await store.imports.pendingAll(fileIds)).map(toFileImport);
+    },
+
     reference: (workspace, file, signal) => createReference(parts, downloads, workspace, file, signal),
 
     [Symbol.asyncDispose]: () => worker[Symbol.asyncDispose](),

@@ -20,6 +20,7 @@ export interface DrsServer extends AsyncDisposable {
   readonly url: string;
   /** `127.0.0.1:PORT` */
   readonly host: string;
+  readonly dataDirectory: string;
   /** Sends a request below the DRS prefix, without the key. */
   drs(method: string, path: string, options?: SendOptions): Promise<DrsAnswer>;
   /** The same with the key. */
@@ -53,6 +54,7 @@ export async function startDrsServer(environment: Readonly<Record<string, string
   return {
     url: server.url,
     host: new URL(server.url).host,
+    dataDirectory: server.dataDirectory,
     drs,
     withKey: (method, path, options = {}) => drs(method, path, { ...options, headers: { ...authorization, ...options.headers } }),
     api,

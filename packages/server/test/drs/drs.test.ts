@@ -1,3 +1,5 @@
+import { readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type DrsServer, PREFIX, sha256, startDrsServer } from "./drs-server.ts";
 import { sendTo } from "./send.ts";
@@ -346,6 +348,21 @@ test("links end, and cannot be changed into others", async () => {
       to.pathname = `/files/${other.id}`;
     }),
   ).toBe(403);
+});
+
+test("an object whose bytes storage has lost says so, until they are put again", async () => {
+  const file = await server.upload("lost.txt", "lost and found");
+  const stored = (await readdir(server.dataDirectory, { recursive: true, withFileTypes: true })).filter(
+    (entry) => entry.isFile() && join(entry.parentPath, entry.name).replaceAll("/", "").endsWith(file.sha256.slice(2)),
+  );
+  expect(stored).toHaveLength(1);
+  for (const { parentPath, name } of stored) await rm(join(parentPath, name));
+  expect((await sendTo(server.url, "POST", "/api/v1/storage/scrub")).json.damaged).toEqual([file.sha256]);
+  expect((await server.drs("GET", `/objects/${file.id}`)).json.access_methods[0].available).toBe(false);
+  expect((await server.drs("GET", `/objects/${file.id}/access/https`)).status).toBe(404);
+  await server.upload("again.txt", "lost and found");
+  expect((await server.drs("GET", `/objects/${file.id}`)).json.access_methods[0].available).toBe(true);
+  expect((await server.drs("GET", `/objects/${file.id}/access/https`)).status).toBe(200);
 });
 
 test("a page of another origin, and a name that was rebound, learn nothing", async () => {

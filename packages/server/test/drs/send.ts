@@ -28,6 +28,8 @@ export function sendTo(url: string, method: string, path: string, { headers = {}
         ...{ hostname, port, method, path, agent: false },
         headers: {
           ...(bytes === undefined ? {} : { "content-type": "application/json", "content-length": bytes.length }),
+          // Without it the server may close as soon as it has answered, while a large body is still on its way, and the answer is lost.
+          connection: "keep-alive",
           ...headers,
         },
       },
@@ -36,6 +38,7 @@ export function sendTo(url: string, method: string, path: string, { headers = {}
         incoming.on("data", (chunk: Buffer) => chunks.push(chunk));
         incoming.on("error", reject);
         incoming.on("end", () => {
+          outgoing.destroy();
           const text = Buffer.concat(chunks).toString("utf8");
           const isJson = /^application\/json\b/.test(String(incoming.headers["content-type"])) && text !== "";
           resolve({

@@ -42,6 +42,8 @@ export interface ImportStore {
   list(workspace: string, limit: number): Promise<ImportRecord[]>;
   /** The import under way whose file will have this id. */
   pending(fileId: string): Promise<ImportRecord | null>;
+  /** Those that will make a file of one of these ids. */
+  pendingAll(fileIds: readonly string[]): Promise<ImportRecord[]>;
   /** Ends one that has not ended, whoever holds it, and gives it as it is then; null when the workspace has none of this id. */
   cancel(workspace: string, id: string): Promise<ImportRecord | null>;
   /** Takes one that is queued or whose lease has passed, of the workspace with the fewest running; null when there is none. */
@@ -116,6 +118,18 @@ export function createImportStore(database: Kysely<Schema>, beforeChange: () => 
           .where("i.state", "in", ["queued", "running"])
           .executeTakeFirst();
         return row === undefined ? null : toImport(row);
+      });
+    },
+
+    pendingAll: async (fileIds) => {
+      const ids = fileIds.filter(isExecutionId);
+      if (ids.length === 0) return [];
+      return guarded(async () => {
+        const rows = await select(database)
+          .where("i.file_id", "=", sql<string>`ANY(${ids}::uuid[])`)
+          .where("i.state", "in", ["queued", "running"])
+          .execute();
+        return rows.map(toImport);
       });
     },
 

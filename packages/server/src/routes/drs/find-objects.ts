@@ -13,7 +13,6 @@ export type Found =
 const ID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** Each loads up to 10,000 entries. */
 const BUNDLES_AT_ONCE = 8;
-const IMPORTS_AT_ONCE = 8;
 
 /**
  * What these ids stand for, each once. Without a right to what is private, it and what does not exist are the same: 401.
@@ -32,20 +31,19 @@ export async function findObjects(files: Files, ids: Iterable<string>, authorize
   };
 
   await takeFiles();
+  // Contents are loaded a few bundles at a time, for those only that the caller may see.
+  const seen = (await files.bundles.summaries([...open])).filter((bundle) => authorized || bundle.public);
   let entries = 0;
-  for (const some of chunks([...open], BUNDLES_AT_ONCE)) {
-    for (const bundle of await files.bundles.findAll(some)) {
+  for (const some of chunks(seen, BUNDLES_AT_ONCE)) {
+    for (const bundle of await files.bundles.findAll(some.map(({ id }) => id))) {
       take(bundle.id, { kind: "bundle", bundle }, bundle.public);
-      if (authorized || bundle.public) entries += bundle.contents.length;
+      entries += bundle.contents.length;
     }
     if (entries > MOST_ENTRIES)
       throw new DrsProblem(413, `These bundles have more than ${MOST_ENTRIES} entries together; ask for fewer at once.`);
   }
-  if (authorized) {
-    for (const some of chunks([...open], IMPORTS_AT_ONCE)) {
-      const imports = await Promise.all(some.map((id) => files.imports.pending(id)));
-      for (const each of imports) if (each !== null) take(each.fileId, { kind: "pending" }, false);
-    }
+  if (authorized && open.size > 0) {
+    for (const { fileId } of await files.imports.pendingAll([...open])) take(fileId, { kind: "pending" }, false);
     // An import may have ended after its file was looked for.
     await takeFiles();
   }
