@@ -60,10 +60,7 @@ export class HashedFile implements AsyncDisposable {
     await this.#hashTo(start);
     for (let at = start; at < end; ) {
       const chunk = await this.#chunk(at, end);
-      if (at + chunk.length > this.#hashed) {
-        this.#hash.update(chunk.subarray(this.#hashed - at));
-        this.#hashed = at + chunk.length;
-      }
+      this.#take(at, chunk);
       at += chunk.length;
       yield chunk;
     }
@@ -71,10 +68,16 @@ export class HashedFile implements AsyncDisposable {
 
   async #hashTo(end: number): Promise<void> {
     while (this.#hashed < end) {
-      const chunk = await this.#chunk(this.#hashed, end);
-      this.#hash.update(chunk);
-      this.#hashed += chunk.length;
+      const at = this.#hashed;
+      this.#take(at, await this.#chunk(at, end));
     }
+  }
+
+  /** Hashes what is new of a chunk: a stream that was given up may still have been reading when the next one began. */
+  #take(at: number, chunk: Buffer): void {
+    if (at + chunk.length <= this.#hashed) return;
+    this.#hash.update(chunk.subarray(this.#hashed - at));
+    this.#hashed = at + chunk.length;
   }
 
   async #chunk(at: number, end: number): Promise<Buffer> {
