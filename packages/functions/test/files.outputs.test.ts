@@ -1,4 +1,6 @@
 import { createHash } from "node:crypto";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
@@ -249,6 +251,10 @@ describe.each(["node", "python"] as const)("%s", (language) => {
     expect((await bench.failure(workspace, "die")).code).toBe("CRASHED");
     expect(await bench.result(workspace, "quick")).toBe(1);
     await expect.poll(() => bench.leftovers(), { timeout: 20_000 }).toEqual([]);
+    // One folder for each live process, and no more.
+    await expect
+      .poll(async () => (await readdir(join(bench.folder, "placed"))).length, { timeout: 20_000 })
+      .toBe(bench.functions.instances().length);
     expect((await names()).filter((name) => ["endless", "stuck", "die", "thrown"].includes(name))).toEqual([]);
   });
 });

@@ -3,6 +3,7 @@ import { chmodSync, createWriteStream, mkdirSync, rmSync } from "node:fs";
 import { chmod, mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
+import { TreadleError } from "@treadle/errors";
 import type { Files, StoredFile } from "@treadle/files";
 import type { Mount } from "@treadle/sandbox";
 import { safeFileName } from "./file-name.ts";
@@ -38,12 +39,20 @@ export class FileFolders implements AsyncDisposable {
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
   }
 
-  /** Makes the folder of one sandbox. Synchronous: it is on the way of a cold start, and takes microseconds. */
+  /**
+   * Makes the folder of one sandbox. Synchronous: it is on the way of a cold start, and takes microseconds.
+   * @throws SANDBOX_UNAVAILABLE when the disk refuses it
+   */
   make(): FileFolder {
     const path = join(this.#directory, randomBytes(8).toString("hex"));
-    mkdirSync(path);
-    // Names in it are not listed for other users, and the sandbox's user has to pass whatever our umask is.
-    chmodSync(path, 0o711);
+    try {
+      mkdirSync(path);
+      // Names in it are not listed for other users, and the sandbox's user has to pass whatever our umask is.
+      chmodSync(path, 0o711);
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new TreadleError("SANDBOX_UNAVAILABLE", `The folder for a sandbox's files could not be made: ${reason}`, { cause });
+    }
     return new FileFolder(this, path, this.#copies);
   }
 
