@@ -198,19 +198,15 @@ describe("storing", () => {
   });
 
   test("forms that are none are refused", async () => {
-    for (const body of [
-      Buffer.alloc(0),
-      Buffer.from("nonsense"),
-      form([]),
-      form([{ field: "x", value: "y" }]),
-      form([
-        { field: "__proto__", value: "y" },
-        { filename: "f", bytes: Buffer.from("x") },
-      ]),
-    ]) {
+    for (const body of [Buffer.alloc(0), Buffer.from("nonsense"), form([]), form([{ field: "x", value: "y" }])]) {
       const answer = await putForm("noform", body);
       expect(answer.status, answer.text).toBe(400);
     }
+    const polluting = form([
+      { field: "__proto__", value: "y" },
+      { filename: "f", bytes: Buffer.from("x") },
+    ]);
+    expect((await putForm("polluting", polluting)).status).toBe(400);
     const noBoundary = await server.send("POST", pathOf("noform"), "x", { headers: { "content-type": "multipart/form-data" } });
     expect(noBoundary.status, noBoundary.text).toBe(400);
     expect((await server.send("GET", pathOf("noform"))).json.files).toEqual([]);
