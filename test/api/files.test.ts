@@ -506,3 +506,35 @@ test("an import that cannot be is refused; one that fails says why; another work
   for (const method of ["GET", "DELETE"])
     expect((await server.send(method, `/api/v1/workspaces/other/imports/${id}`)).code).toBe("UNKNOWN_IMPORT");
 });
+
+describe("with an admin key", () => {
+  const key = "k".repeat(40);
+  const guarded = sharedServer({
+    flags: { prewarmed: "0", "public-url": "https://files.example" },
+    environment: { TREADLE_ADMIN_KEY: key },
+  });
+  const authorization = `Bearer ${key}`;
+
+  test("a link works without it, and names the public address; the routes do not", async () => {
+    const put = await guarded.send("POST", `${pathOf("w")}?name=a`, "abc", { headers: { authorization, "content-type": "x/y" } });
+    const [file] = filesOf(put);
+    expect(file?.drsUri).toBe(`drs://files.example/${file?.id}`);
+    const path = `${pathOf("w")}/${file?.id}`;
+    const { json } = await guarded.send("POST", `${path}/link`, {}, { headers: { authorization } });
+    const url = new URL(String(json.url));
+    expect(url.origin).toBe("https://files.example");
+    expect((await guarded.send("GET", url.pathname + url.search)).text).toBe("abc");
+    expect((await guarded.send("GET", url.pathname)).code).toBe("LINK_REFUSED");
+    for (const [method, route] of [
+      ["GET", path],
+      ["GET", `${path}/content`],
+      ["POST", `${path}/link`],
+      ["POST", `${pathOf("w")}?name=b`],
+      ["OPTIONS", "/api/v1/workspaces/w/uploads"],
+      ["GET", "/files"],
+    ] as const) {
+      const answer = await guarded.send(method, route, method === "POST" ? {} : undefined);
+      expect([answer.status, answer.code], route).toEqual([401, "UNAUTHORIZED"]);
+    }
+  });
+});

@@ -1,10 +1,16 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 
-/** A body has to come whole within this, unless its route takes long ones. */
-const WHOLE_MS = 60_000;
-/** A long body may pause this long. */
-const IDLE_MS = 60_000;
-const LOOK_MS = 5_000;
+/** Milliseconds. */
+export interface BodyTimes {
+  /** A body has to come whole within this, unless its route takes long ones. */
+  readonly whole: number;
+  /** A long body may pause this long. */
+  readonly idle: number;
+  /** How often those that are slow are looked at. */
+  readonly look: number;
+}
+
+const TIMES: BodyTimes = { whole: 60_000, idle: 60_000, look: 5_000 };
 
 interface SlowBody {
   readonly request: IncomingMessage;
@@ -20,13 +26,15 @@ interface SlowBody {
  */
 export class BodyTimeLimits {
   readonly #server: Server;
+  readonly #times: BodyTimes;
   #begun: ServerResponse<IncomingMessage>[] = [];
   #slow: SlowBody[] = [];
   #timer: NodeJS.Timeout | undefined;
   readonly #long = new WeakSet<IncomingMessage>();
 
-  constructor(server: Server) {
+  constructor(server: Server, times: BodyTimes = TIMES) {
     this.#server = server;
+    this.#times = times;
   }
 
   /** To be told of every request. */
@@ -47,7 +55,7 @@ export class BodyTimeLimits {
       if (request.complete || request.destroyed) continue;
       this.#slow.push({ request, response, since: performance.now(), bytesRead: request.socket.bytesRead });
     }
-    if (this.#slow.length > 0) this.#timer ??= setInterval(() => this.#lookAtSlow(), LOOK_MS).unref();
+    if (this.#slow.length > 0) this.#timer ??= setInterval(() => this.#lookAtSlow(), this.#times.look).unref();
   }
 
   #lookAtSlow(): void {
@@ -63,14 +71,14 @@ export class BodyTimeLimits {
     const now = performance.now();
     // Once it is answered, what is still coming is of no use to anybody.
     const isLong = this.#long.has(request) && !response.writableEnded;
-    if (!isLong) return now - body.since > WHOLE_MS;
+    if (!isLong) return now - body.since > this.#times.whole;
     const { bytesRead } = request.socket;
     // Bytes that wait for us are not the client's pause.
     if (bytesRead !== body.bytesRead || request.readableLength > 0) {
       body.bytesRead = bytesRead;
       body.since = now;
     }
-    return now - body.since > IDLE_MS;
+    return now - body.since > this.#times.idle;
   }
 
   /** As Node does it. */
