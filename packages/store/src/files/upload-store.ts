@@ -40,7 +40,7 @@ export interface UploadStore {
   finish(transaction: Transaction<Schema>, id: string, fileId: string): Promise<boolean>;
   /** Removes it; false when it was gone. */
   remove(id: string): Promise<boolean>;
-  /** Ids of all rows of a holder, expired or not. */
+  /** Ids of a holder's uploads that are not finished, expired or not: those whose bytes are still needed. */
   idsOf(holder: string): Promise<Set<string>>;
   /** Unfinished uploads of a workspace with this holder whose size was not said. */
   unsized(workspace: string, holder: string): Promise<string[]>;
@@ -145,7 +145,12 @@ export function createUploadStore(database: Kysely<Schema>, beforeChange: () => 
 
     idsOf: (holder) =>
       guarded(async () => {
-        const rows = await database.selectFrom("uploads").select("id").where("holder", "=", holder).execute();
+        const rows = await database
+          .selectFrom("uploads")
+          .select("id")
+          .where("holder", "=", holder)
+          .where("finished_at", "is", null)
+          .execute();
         return new Set(rows.map((row) => row.id));
       }),
 
