@@ -10,6 +10,8 @@ CREATE TABLE blobs (
   origin text,
   -- Not collected before this time: somebody is about to write them or to refer to them.
   pinned_until timestamptz NOT NULL,
+  -- A collection has begun and its end is not known: until this time bytes that are found may still be on their way out.
+  collecting_until timestamptz,
   -- Last found whole by the scrub; damaged_at: found missing or changed, and not whole again since.
   verified_at timestamptz,
   damaged_at timestamptz,

@@ -68,6 +68,7 @@ export interface Schema {
     size: number;
     origin: string | null;
     pinned_until: ColumnType<Date, Date, Date>;
+    collecting_until: ColumnType<Date | null, Date | null | undefined, Date | null>;
     verified_at: ColumnType<Date | null, Date | null, Date | null>;
     damaged_at: ColumnType<Date | null, Date | null, Date | null>;
     created_at: Timestamp;
@@ -198,6 +199,7 @@ export const SCHEMA_COLUMNS = {
     size: "bigint",
     origin: "text?",
     pinned_until: "timestamp with time zone",
+    collecting_until: "timestamp with time zone?",
     verified_at: "timestamp with time zone?",
     damaged_at: "timestamp with time zone?",
     created_at: "timestamp with time zone",

@@ -1,4 +1,6 @@
 import { createHash } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { createExecutionId, type KeepFileOptions, type NewFileRecord, type Store } from "../src/index.ts";
 import { storeOn } from "./places.ts";
@@ -47,6 +49,34 @@ describe.each(["embedded", "server"] as const)("files on the %s database", (kind
     const workspace = fresh();
     await Promise.all(Array.from({ length: 8 }, (_, index) => keep(workspace, `at once ${index}`)));
     expect((await store.files.usage(workspace)).files).toBe(8);
+  });
+
+  test("a put waits for a deletion whose connection has broken: what it finds then is what is there", async () => {
+    const sha256 = digestOf("going");
+    const { blobs } = store.files;
+    await blobs.pin({ sha256, size: 5 }, 0);
+    const deletion = Promise.withResolvers<void>();
+    const begun = Promise.withResolvers<void>();
+    const collection = blobs.collect(sha256, () => {
+      begun.resolve();
+      return deletion.promise;
+    });
+    collection.catch(() => {});
+    await begun.promise;
+    // The lock of the collection goes with its connection, while storage is still at it.
+    await sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+      WHERE datname = current_database() AND state = 'idle in transaction' AND pid <> pg_backend_pid()`.execute(store.database);
+    let pinned = false;
+    const pin = blobs.pin({ sha256, size: 5 }, PIN_MS).then((blob) => {
+      pinned = true;
+      return blob;
+    });
+    await delay(300);
+    expect(pinned).toBe(false);
+    deletion.resolve();
+    await expect(collection).rejects.toMatchObject({ code: "STORAGE_UNAVAILABLE" });
+    expect(await pin).toMatchObject({ sha256 });
+    expect(await blobs.collect(sha256, async () => {})).toBe(false);
   });
 
   test("a blob that was collected, and one made anew since, are not the one that was looked at", async () => {

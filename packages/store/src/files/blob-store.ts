@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { type Kysely, sql, type Transaction } from "kysely";
 import pg from "pg";
 import type { Schema } from "../schema.ts";
@@ -7,10 +8,16 @@ import type { BlobRecord } from "./blob-record.ts";
 const FOREIGN_KEY_VIOLATION = "23503";
 /** How long a blob that turned out to be in use is left out of the candidates of collection. */
 const IN_USE_PIN_MS = 24 * 3600 * 1000;
+/** Longer than any storage takes to delete something, or to give up on it. */
+const DELETION_MS = 120_000;
+const DELETION_POLL_MS = 20;
 
 /** What is known of bytes in storage. All calls can fail with STORAGE_UNAVAILABLE; digests are lower-case hex. */
 export interface BlobStore {
-  /** Gets or makes the row of a digest and keeps it from collection for `pinMs` from now, by the database's clock. */
+  /**
+   * Gets or makes the row of a digest and keeps it from collection for `pinMs` from now, by the database's clock. Waits for a collection that had begun
+   * before: what storage has until then may still go.
+   */
   pin(blob: { readonly sha256: string; readonly size: number; readonly origin?: string }, pinMs: number): Promise<BlobRecord>;
   find(sha256: string): Promise<BlobRecord | null>;
   /** Digests whose pin has passed and that no file refers to, in order, those after `after`. */
@@ -46,9 +53,9 @@ export function createBlobStore(database: Kysely<Schema>, beforeChange: () => Pr
       await beforeChange();
       // clock_timestamp, since this may have waited for a collection of the same digest; it also tells this row from an earlier one.
       const until = sql<Date>`clock_timestamp() + make_interval(secs => ${pinMs / 1000})`;
-      return guarded(async () =>
-        toBlob(
-          await database
+      while (true) {
+        const { collecting, ...row } = await guarded(() =>
+          database
             .insertInto("blobs")
             .values({
               sha256: Buffer.from(sha256, "hex"),
@@ -63,9 +70,12 @@ export function createBlobStore(database: Kysely<Schema>, beforeChange: () => Pr
             .returning(["blobs.sha256", "blobs.size", "blobs.origin"])
             .returning(sql<boolean>`blobs.damaged_at IS NOT NULL`.as("damaged"))
             .returning(sql<string>`blobs.created_at::text`.as("generation"))
+            .returning(sql<boolean>`coalesce(blobs.collecting_until > clock_timestamp(), false)`.as("collecting"))
             .executeTakeFirstOrThrow(),
-        ),
-      );
+        );
+        if (!collecting) return toBlob(row);
+        await delay(DELETION_POLL_MS);
+      }
     },
 
     find: (sha256) =>
@@ -173,26 +183,58 @@ export function createBlobStore(database: Kysely<Schema>, beforeChange: () => Pr
  * has locked is passed by: collection waits for nobody.
  */
 async function collectBlob(database: Kysely<Schema>, sha256: Buffer, deleteBytes: () => Promise<void>): Promise<boolean> {
-  return guarded(async () => {
-    try {
-      return await database.transaction().execute(async (transaction) => {
+  const mark = await guarded(() => markCollecting(database, sha256));
+  if (mark === null) return false;
+  let deleting = undefined as Promise<void> | undefined;
+  let pinMs = 0;
+  try {
+    return await guarded(() =>
+      database.transaction().execute(async (transaction) => {
         if (!(await lockCollectable(transaction, sha256))) return false;
         await transaction.deleteFrom("blobs").where("sha256", "=", sha256).execute();
-        await deleteBytes();
+        deleting ??= deleteBytes();
+        await deleting;
         return true;
-      });
-    } catch (error) {
-      if (sqlState(error) !== FOREIGN_KEY_VIOLATION) throw error;
-      // A file that came meanwhile keeps it from being a candidate by itself, and may be gone again in a moment.
-      if (error instanceof pg.DatabaseError && error.table === "files") return false;
-      await database
-        .updateTable("blobs")
-        .set({ pinned_until: sql`clock_timestamp() + make_interval(secs => ${IN_USE_PIN_MS / 1000})` })
-        .where("sha256", "=", sha256)
-        .execute();
-      return false;
-    }
-  });
+      }),
+    );
+  } catch (error) {
+    if (sqlState(error) !== FOREIGN_KEY_VIOLATION) throw error;
+    // A file that came meanwhile keeps it from being a candidate by itself, and may be gone again in a moment.
+    if (!(error instanceof pg.DatabaseError && error.table === "files")) pinMs = IN_USE_PIN_MS;
+    return false;
+  } finally {
+    // Whatever became of the transaction: only when storage has answered is what it has worth a look again.
+    await deleting?.catch(() => {});
+    await unmarkCollecting(database, sha256, mark, pinMs).catch(() => {});
+  }
+}
+
+/**
+ * Notes, durably and before the lock, that the bytes may be about to go. The lock alone is not enough: it ends with its connection, which may break while
+ * storage is still deleting, and then the row is back as it was. Returns what tells this mark from another's; null: there is nothing to collect.
+ */
+async function markCollecting(database: Kysely<Schema>, sha256: Buffer): Promise<string | null> {
+  const row = await database
+    .updateTable("blobs")
+    .set({ collecting_until: sql`clock_timestamp() + make_interval(secs => ${DELETION_MS / 1000})` })
+    .where("sha256", "=", sha256)
+    .where("pinned_until", "<", sql<Date>`clock_timestamp()`)
+    .where(sql<boolean>`coalesce(collecting_until < clock_timestamp(), true)`)
+    .returning(sql<string>`collecting_until::text`.as("mark"))
+    .executeTakeFirst();
+  return row?.mark ?? null;
+}
+
+async function unmarkCollecting(database: Kysely<Schema>, sha256: Buffer, mark: string, pinMs: number): Promise<void> {
+  await database
+    .updateTable("blobs")
+    .set({
+      collecting_until: null,
+      pinned_until: sql<Date>`greatest(pinned_until, clock_timestamp() + make_interval(secs => ${pinMs / 1000}))`,
+    })
+    .where("sha256", "=", sha256)
+    .where(sql<boolean>`collecting_until::text = ${mark}`)
+    .execute();
 }
 
 async function lockCollectable(transaction: Transaction<Schema>, sha256: Buffer): Promise<boolean> {
