@@ -46,8 +46,8 @@ export function createUploads(parts: FilesParts): Service<Uploads> {
     // Under a second name, so that the bytes are still here for another try when storage does not take them now.
     const path = join(content.stagingDirectory, parts.createId());
     await staged.linkAs(path);
-    const kept = await content
-      .keep(
+    try {
+      const kept = await content.keep(
         record.workspace,
         file,
         { path, size, sha256 },
@@ -57,12 +57,17 @@ export function createUploads(parts: FilesParts): Service<Uploads> {
             if (!(await rows.finish(transaction, record.id, fileId))) throw unknownUpload(record.workspace, record.id);
           },
         },
-      )
-      .catch((error) => {
-        throw parts.closing.aborted ? stopping(error) : error;
-      });
-    await staging.discard(record.id);
-    return toUpload(record, size, kept);
+      );
+      await staging.discard(record.id);
+      return toUpload(record, size, kept);
+    } catch (error) {
+      if (parts.closing.aborted) throw stopping(error);
+      // The answer to the commit may have been lost, or a process that was thought dead was not.
+      const now = await rows.find(record.workspace, record.id).catch(() => null);
+      if (now?.finished !== true) throw error;
+      await staging.discard(record.id);
+      return finished(now);
+    }
   };
 
   /** Where an upload stands; one whose bytes are all there, left so by a crash or by a storage that failed, is finished first. */
@@ -70,8 +75,7 @@ export function createUploads(parts: FilesParts): Service<Uploads> {
     if (record.finished) return finished(record);
     const offset = await staging.of(record.id).size();
     if (record.size === null || offset < record.size) return toUpload(record, offset, null);
-    await turns.idle(record.id);
-    using _turn = await turns.take(record.id, () => false);
+    using _turn = await turns.await(record.id);
     const now = await find(record.workspace, record.id);
     return now.finished ? finished(now) : finish(now, record.size);
   };
@@ -175,7 +179,7 @@ export function createUploads(parts: FilesParts): Service<Uploads> {
 
     remove: async (workspace, id) => {
       await find(workspace, id);
-      using _turn = await turns.take(id, () => true);
+      using _turn = await turns.seize(id);
       await rows.remove(id);
       await staging.discard(id);
     },
