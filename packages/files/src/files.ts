@@ -48,7 +48,7 @@ export interface Files extends AsyncDisposable {
   find(id: string): Promise<StoredFile | null>;
   /** Those of these ids that are files, in any order, for DRS. */
   findAll(ids: readonly string[]): Promise<StoredFile[]>;
-  /** Files with these bytes in every workspace, for DRS; at most `limit`, oldest first. */
+  /** Files with these bytes in every workspace, for DRS; at most `limit`, public ones first, then by age. */
   findByChecksum(sha256: string, limit?: number): Promise<StoredFile[]>;
   list(workspace: string, query?: FileQuery): Promise<FilePage>;
   /** @throws BAD_REQUEST */

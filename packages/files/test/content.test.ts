@@ -282,6 +282,9 @@ test("equal bytes lie in storage once, and count once in the totals", async () =
   expect(await files.totals()).toEqual({ files: before.files + 2, bytes: before.bytes + 1_000 });
   expect((await files.findByChecksum(one.sha256)).map((file) => file.id)).toEqual([one.id, two.id].toSorted());
   expect(await files.findByChecksum(one.sha256, 1)).toHaveLength(1);
+  // Whoever may only see public ones must find theirs, however many private ones are older.
+  await files.change(two.workspace, two.id, { public: true });
+  expect((await files.findByChecksum(one.sha256, 1))[0]?.id).toBe(two.id);
 });
 
 test("links are good for their file until they expire, and for nothing else", async () => {

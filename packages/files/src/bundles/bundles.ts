@@ -14,7 +14,7 @@ export interface Bundles {
   findAll(ids: readonly string[]): Promise<Bundle[]>;
   /** The same without contents. */
   summaries(ids: readonly string[]): Promise<BundleSummary[]>;
-  /** Bundles with this checksum in every workspace, for DRS; at most `limit` (default 100), oldest first. */
+  /** Bundles with this checksum in every workspace, for DRS; at most `limit` (default 100), public ones first, then by age. */
   findByChecksum(checksum: string, limit?: number): Promise<Bundle[]>;
   /** All bundles below one, at any depth, each once. How many there may be is bounded by its `entries`. */
   below(id: string): Promise<Bundle[]>;

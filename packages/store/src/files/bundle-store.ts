@@ -44,6 +44,7 @@ export interface BundleStore {
   /** Inserts a bundle whose parts were found before; false when one of them, or the workspace, has gone since. */
   insert(bundle: Omit<BundleRecord, "createdAt">, contents: readonly Omit<BundleEntryRecord, "bundleId">[]): Promise<boolean>;
   find(ids: readonly string[]): Promise<BundleRecord[]>;
+  /** At most `limit` of all workspaces, public ones first, then by age. */
   findByChecksum(checksum: Buffer, limit: number): Promise<BundleRecord[]>;
   /** Contents of these bundles, each in its order. */
   contents(ids: readonly string[]): Promise<BundleEntryRecord[]>;
@@ -134,7 +135,9 @@ export function createBundleStore(database: Kysely<Schema>, ensureRoom: () => Pr
 
     findByChecksum: (checksum, limit) =>
       guarded(async () =>
-        (await bundles().where("b.checksum", "=", checksum).orderBy("b.id").limit(limit).execute()).map(recordOf),
+        (
+          await bundles().where("b.checksum", "=", checksum).orderBy("b.public", "desc").orderBy("b.id").limit(limit).execute()
+        ).map(recordOf),
       ),
 
     contents: (ids) =>

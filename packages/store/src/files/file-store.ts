@@ -17,7 +17,7 @@ export interface FileStore {
   find(id: string): Promise<FileRecord | null>;
   /** Those of these ids that are files, in any order. */
   findAll(ids: readonly string[]): Promise<FileRecord[]>;
-  /** At most `limit`, oldest first, of all workspaces. */
+  /** At most `limit` of all workspaces, public ones first, then by age. */
   findByChecksum(sha256: string, limit: number): Promise<FileRecord[]>;
   /** Of a workspace that does not exist there are none. */
   list(workspace: string, query: FileRecordQuery): Promise<FileRecord[]>;
@@ -67,6 +67,7 @@ export function createFileStore(database: Kysely<Schema>, beforeChange: () => Pr
       guarded(async () => {
         const rows = await select(database)
           .where("f.sha256", "=", Buffer.from(sha256, "hex"))
+          .orderBy("f.public", "desc")
           .orderBy("f.id")
           .limit(limit)
           .execute();
