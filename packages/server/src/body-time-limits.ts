@@ -1,4 +1,5 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 
 /** Milliseconds. */
 export interface BodyTimes {
@@ -6,40 +7,48 @@ export interface BodyTimes {
   readonly whole: number;
   /** A long body may pause this long. */
   readonly idle: number;
-  /** How often those that are slow are looked at. */
+  /** How often connections are looked at; what is too slow ends up to that much later. */
   readonly look: number;
 }
 
 const TIMES: BodyTimes = { whole: 60_000, idle: 60_000, look: 5_000 };
+const CONNECTION = Symbol("connection");
 
-interface SlowBody {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
-  /** When it began; of a long body: when bytes were last seen to have come. */
+interface Connection {
+  readonly socket: Socket;
+  /** The last request that began on it; null once it was seen to have come whole. */
+  current: ServerResponse<IncomingMessage> | null;
+  /** The request that was seen to be incomplete, and since when; of a long body: when bytes were last seen to have come. */
+  slow: ServerResponse<IncomingMessage> | null;
   since: number;
   bytesRead: number;
+  /** Its place in the list of all. */
+  place: number;
 }
 
 /**
- * Ends requests whose body comes too slowly, as Node's `requestTimeout` does, but lets routes for files take as long as bytes keep coming. Nearly all
- * bodies arrive with the head of their request: what a request pays for this is one entry in a list that is gone through once a turn.
+ * Ends requests whose body comes too slowly, as Node's `requestTimeout` does, but lets routes for files take as long as bytes keep coming. A request costs one
+ * assignment: it is noted at its connection, and connections are looked at every few seconds.
  */
 export class BodyTimeLimits {
   readonly #server: Server;
   readonly #times: BodyTimes;
-  #begun: ServerResponse<IncomingMessage>[] = [];
-  #slow: SlowBody[] = [];
-  #timer: NodeJS.Timeout | undefined;
+  /** Not a Set: connections may come and go by the thousand (ARCHITECTURE.md). */
+  readonly #connections: Connection[] = [];
   readonly #long = new WeakSet<IncomingMessage>();
 
   constructor(server: Server, times: BodyTimes = TIMES) {
     this.#server = server;
     this.#times = times;
+    server.on("connection", (socket) => this.#add(socket));
+    const timer = setInterval(() => this.#look(), times.look).unref();
+    server.once("close", () => clearInterval(timer));
   }
 
   /** To be told of every request. */
   begin(response: ServerResponse<IncomingMessage>): void {
-    if (this.#begun.push(response) === 1) setImmediate(() => this.#lookAtBegun());
+    const connection = (response.req.socket as Socket & { [CONNECTION]?: Connection })[CONNECTION];
+    if (connection !== undefined) connection.current = response;
   }
 
   /** The request's body is one of bytes that are taken in as they come; from now on it only must not pause. */
@@ -47,43 +56,51 @@ export class BodyTimeLimits {
     this.#long.add(request);
   }
 
-  #lookAtBegun(): void {
-    const begun = this.#begun;
-    this.#begun = [];
-    for (const response of begun) {
-      const request = response.req;
-      if (request.complete || request.destroyed) continue;
-      this.#slow.push({ request, response, since: performance.now(), bytesRead: request.socket.bytesRead });
+  #add(socket: Socket): void {
+    const connection: Connection = { socket, current: null, slow: null, since: 0, bytesRead: 0, place: this.#connections.length };
+    this.#connections.push(connection);
+    Object.assign(socket, { [CONNECTION]: connection });
+    socket.once("close", () => {
+      const last = this.#connections.pop();
+      if (last === undefined || last === connection) return;
+      last.place = connection.place;
+      this.#connections[connection.place] = last;
+    });
+  }
+
+  #look(): void {
+    for (const connection of [...this.#connections]) {
+      const { current } = connection;
+      if (current === null) continue;
+      if (current.req.complete || current.req.destroyed) {
+        connection.current = null;
+        connection.slow = null;
+      } else if (connection.slow !== current) {
+        connection.slow = current;
+        connection.since = performance.now();
+        connection.bytesRead = connection.socket.bytesRead;
+      } else if (this.#isOver(connection, current)) this.#end(current);
     }
-    if (this.#slow.length > 0) this.#timer ??= setInterval(() => this.#lookAtSlow(), this.#times.look).unref();
   }
 
-  #lookAtSlow(): void {
-    this.#slow = this.#slow.filter((body) => !body.request.complete && !body.request.destroyed);
-    for (const body of this.#slow) if (this.#isOver(body)) this.#end(body);
-    if (this.#slow.length > 0) return;
-    clearInterval(this.#timer);
-    this.#timer = undefined;
-  }
-
-  #isOver(body: SlowBody): boolean {
-    const { request, response } = body;
+  #isOver(connection: Connection, response: ServerResponse<IncomingMessage>): boolean {
     const now = performance.now();
     // Once it is answered, what is still coming is of no use to anybody.
-    const isLong = this.#long.has(request) && !response.writableEnded;
-    if (!isLong) return now - body.since > this.#times.whole;
-    const { bytesRead } = request.socket;
+    const isLong = this.#long.has(response.req) && !response.writableEnded;
+    if (!isLong) return now - connection.since > this.#times.whole;
+    const { bytesRead } = connection.socket;
     // Bytes that wait for us are not the client's pause.
-    if (bytesRead !== body.bytesRead || request.readableLength > 0) {
-      body.bytesRead = bytesRead;
-      body.since = now;
+    if (bytesRead !== connection.bytesRead || response.req.readableLength > 0) {
+      connection.bytesRead = bytesRead;
+      connection.since = now;
     }
-    return now - body.since > this.#times.idle;
+    return now - connection.since > this.#times.idle;
   }
 
   /** As Node does it. */
-  #end({ request, response }: SlowBody): void {
+  #end(response: ServerResponse<IncomingMessage>): void {
+    const { socket } = response.req;
     const error = Object.assign(new Error("Request timeout"), { code: "ERR_HTTP_REQUEST_TIMEOUT" });
-    if (response.headersSent || !this.#server.emit("clientError", error, request.socket)) request.socket.destroy(error);
+    if (response.headersSent || !this.#server.emit("clientError", error, socket)) socket.destroy(error);
   }
 }

@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -18,13 +18,14 @@ const onRequest = (request: IncomingMessage, response: ServerResponse) => {
     response.end("refused");
   }
 };
-const server = createServer({ requestTimeout: 0 }, onRequest);
+let server: Server;
 let socket: Socket;
 let text = "";
 let closedAt: number | null = null;
 const begun = () => performance.now();
 
 beforeEach(async () => {
+  server = createServer({ requestTimeout: 0 }, onRequest);
   limits = new BodyTimeLimits(server, TIMES);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   socket = connect((server.address() as AddressInfo).port, "127.0.0.1");
