@@ -147,7 +147,8 @@ describe("storing", () => {
       const answer = await putForm("cut", form([{ filename: "f", bytes: randomBytes(100_000) }], { cut }));
       expect([answer.status, answer.code], `cut by ${cut}`).toEqual([400, "BAD_REQUEST"]);
     }
-    expect((await server.send("GET", pathOf("cut"))).json.files).toEqual([]);
+    // Not even the workspace was made.
+    expect((await server.send("GET", pathOf("cut"))).code).toBe("UNKNOWN_WORKSPACE");
   });
 
   test.each(["raw", "form"])("a connection that breaks leaves nothing: %s", async (kind) => {
@@ -161,8 +162,8 @@ describe("storing", () => {
     await delay(300);
     socket.destroy();
     await delay(300);
-    expect((await server.send("GET", pathOf("broken"))).json.files).toEqual([]);
-    expect((await server.send("GET", "/api/v1/workspaces/broken/usage")).json).toMatchObject({ files: 0, bytes: 0 });
+    // Not even the workspace was made.
+    expect((await server.send("GET", pathOf("broken"))).code).toBe("UNKNOWN_WORKSPACE");
   });
 
   test("a digest header is held to", async () => {
@@ -209,7 +210,8 @@ describe("storing", () => {
     expect((await putForm("polluting", polluting)).status).toBe(400);
     const noBoundary = await server.send("POST", pathOf("noform"), "x", { headers: { "content-type": "multipart/form-data" } });
     expect(noBoundary.status, noBoundary.text).toBe(400);
-    expect((await server.send("GET", pathOf("noform"))).json.files).toEqual([]);
+    // Not even the workspace was made.
+    expect((await server.send("GET", pathOf("noform"))).code).toBe("UNKNOWN_WORKSPACE");
   });
 
   test("what is too large is refused before its bytes are read, and while they come", async () => {

@@ -14,6 +14,8 @@ export async function listed(server: Server, workspace: string): Promise<ListedF
   let after = "";
   do {
     const answer = await server.send("GET", `/api/v1/workspaces/${workspace}/files?limit=1000${after}`);
+    // The first file makes the workspace.
+    if (answer.code === "UNKNOWN_WORKSPACE") return [];
     const page = answer.json as unknown as { files: ListedFile[]; next: string | null };
     files.push(...page.files);
     after = page.next === null ? "" : `&after=${page.next}`;

@@ -35,7 +35,7 @@ export interface ScrubResult {
 /**
  * The files of all workspaces. What a call acknowledged is in the database and in storage, durable; what it rejected with left nothing behind.
  * All calls can fail with STORAGE_UNAVAILABLE; those that name a workspace's file, upload, import or bundle with UNKNOWN_FILE, UNKNOWN_UPLOAD,
- * UNKNOWN_IMPORT, UNKNOWN_BUNDLE, also when it belongs to another workspace.
+ * UNKNOWN_IMPORT, UNKNOWN_BUNDLE, also when it belongs to another workspace. Lists and usage of a workspace that does not exist are empty.
  */
 export interface Files extends AsyncDisposable {
   /**

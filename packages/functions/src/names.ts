@@ -1,7 +1,6 @@
 import { TreadleError } from "@treadle/errors";
 
 const NAME = /^[A-Za-z_][A-Za-z0-9_.-]{0,127}$/;
-const WORKSPACE_NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 
 /** Checks a function's name. @throws BAD_REQUEST */
 export function checkedFunctionName(name: string): string {
@@ -10,16 +9,6 @@ export function checkedFunctionName(name: string): string {
     "BAD_REQUEST",
     `${shown(name)} cannot be a function's name: use 1 to 128 letters, digits, "_", "-" or ".", starting with a letter or "_".`,
     { details: { field: "functions" } },
-  );
-}
-
-/** Checks a workspace's name. @throws BAD_REQUEST */
-export function checkedWorkspaceName(name: string): string {
-  if (WORKSPACE_NAME.test(name)) return name;
-  throw new TreadleError(
-    "BAD_REQUEST",
-    `${shown(name)} cannot be a workspace's name: use 1 to 128 letters, digits, "_", "-" or ".", starting with a letter, digit or "_".`,
-    { details: { field: "workspace" } },
   );
 }
 

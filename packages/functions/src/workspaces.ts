@@ -1,11 +1,11 @@
 import { TreadleError } from "@treadle/errors";
 import type { Contract, Runtimes } from "@treadle/runtimes";
-import type { FunctionDefinition, Store, WorkspaceDefinition } from "@treadle/store";
+import { checkWorkspaceName, type FunctionDefinition, type Store, type WorkspaceDefinition } from "@treadle/store";
 import { buildPrograms, type CheckedFunction, programNameOf } from "./build-programs.ts";
 import { type CompleteFunction, completeFunction, type FunctionInput, type FunctionSettings } from "./function-input.ts";
 import type { Pool } from "./instances/pool.ts";
 import type { CallableFunction, LoadedWorkspace } from "./loaded-workspace.ts";
-import { checkedWorkspaceName, shown } from "./names.ts";
+import { shown } from "./names.ts";
 import { acceptedParameters, compileParameters } from "./parameters/compile.ts";
 import type { Program } from "./program.ts";
 import type { FunctionsSettings } from "./settings.ts";
@@ -79,7 +79,7 @@ export class Workspaces {
    * @throws BAD_REQUEST, UNKNOWN_FUNCTION, UNKNOWN_RUNTIME, INVALID_SCHEMA, SYNTAX_ERROR, CONFLICT, STORAGE_UNAVAILABLE, SANDBOX_UNAVAILABLE
    */
   save(name: string, change: WorkspaceChange): Promise<WorkspaceDefinition> {
-    checkedWorkspaceName(name);
+    checkWorkspaceName(name);
     return this.#inTurn(name, () => this.#save(name, change));
   }
 

@@ -33,4 +33,5 @@ export type {
   WorkspaceDefinition,
   WorkspaceSummary,
 } from "./workspace.ts";
+export { checkWorkspaceName } from "./workspace-name.ts";
 export type { WorkspaceStore } from "./workspace-store.ts";

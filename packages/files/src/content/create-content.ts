@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import { TreadleError } from "@treadle/errors";
-import { type BlobRecord, createExecutionId, type FileStore } from "@treadle/store";
+import { type BlobRecord, checkWorkspaceName, createExecutionId, type FileStore } from "@treadle/store";
 import type { NewFile, StoredFile } from "../file.ts";
 import type { FilesOptions } from "../files-options.ts";
 import type { StagedBytes, StorageDriver } from "../storage/storage-driver.ts";
@@ -85,6 +85,7 @@ export function createContent(parts: ContentParts): Content {
     },
 
     async checkRoom(workspace, file) {
+      checkWorkspaceName(workspace);
       checkNewFile(file);
       if (file.size !== undefined && file.size > options.fileMaxBytes) {
         throw new TreadleError("FILE_TOO_LARGE", `A file may have at most ${options.fileMaxBytes} bytes.`, {

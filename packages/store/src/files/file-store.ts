@@ -30,6 +30,8 @@ export interface FileStore {
   change(workspace: string, id: string, change: FileRecordChange): Promise<FileRecord | null>;
   /** False when the workspace has no such file. @throws CONFLICT when a bundle holds it */
   remove(workspace: string, id: string): Promise<boolean>;
+  /** @throws UNKNOWN_WORKSPACE. For lists that turn out empty: a slip of the pen should not look like a workspace without files. */
+  requireWorkspace(name: string): Promise<void>;
   /** Of a workspace that does not exist all is 0. */
   usage(workspace: string): Promise<FileUsageRecord>;
   /** @throws UNKNOWN_WORKSPACE */
@@ -107,6 +109,13 @@ export function createFileStore(database: Kysely<Schema>, beforeChange: () => Pr
     remove: async (workspace, id) =>
       isExecutionId(id) && isName(workspace) ? guarded(() => removeFile(database, workspace, id)) : false,
 
+    requireWorkspace: async (name) => {
+      const found = isName(name)
+        ? await guarded(() => database.selectFrom("workspaces").select("id").where("name", "=", name).executeTakeFirst())
+        : undefined;
+      if (found === undefined) throw unknownWorkspace(name);
+    },
+
     usage: async (workspace) => {
       const none = { files: 0, bytes: 0, uploading: 0, quotaBytes: null };
       if (!isName(workspace)) return none;
@@ -142,7 +151,7 @@ export function createFileStore(database: Kysely<Schema>, beforeChange: () => Pr
           .executeTakeFirst(),
       );
       if (rows.numInsertedOrUpdatedRows === 0n) {
-        throw new TreadleError("UNKNOWN_WORKSPACE", `There is no workspace "${workspace}".`, { details: { workspace } });
+        throw unknownWorkspace(workspace);
       }
     },
 
@@ -246,4 +255,10 @@ function toFile(row: Row): FileRecord {
     createdAt: row.created_at.getTime(),
     updatedAt: row.updated_at.getTime(),
   };
+}
+
+function unknownWorkspace(name: string): TreadleError {
+  return new TreadleError("UNKNOWN_WORKSPACE", `There is no workspace ${JSON.stringify(name.slice(0, 128).toWellFormed())}.`, {
+    details: { workspace: name.slice(0, 128).toWellFormed() },
+  });
 }

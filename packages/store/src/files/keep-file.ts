@@ -1,6 +1,6 @@
 import { sql, type Transaction } from "kysely";
-import { checkName } from "../save-workspace.ts";
 import type { Schema } from "../schema.ts";
+import { checkWorkspaceName } from "../workspace-name.ts";
 import type { BlobRecord } from "./blob-record.ts";
 import type { NewFileRecord } from "./file-record.ts";
 import { countToQuota } from "./quota.ts";
@@ -48,7 +48,7 @@ export async function keepFile(
 
 /** The workspace's id, making it when it is new; it cannot be removed before the transaction ends. Its revision is left alone: no function has changed. */
 export async function ensureWorkspace(transaction: Transaction<Schema>, name: string): Promise<number> {
-  checkName(name);
+  checkWorkspaceName(name);
   while (true) {
     const found = await transaction
       .selectFrom("workspaces")

@@ -21,8 +21,6 @@ export async function* listFiles(client: ServerClient, workspace: string, filter
       "GET",
       `${path`/api/v1/workspaces/${workspace}/files`}?${new URLSearchParams(given)}`,
     );
-    // The list of a workspace that is not there is empty, and a slip of the pen should not look like an empty one.
-    if (page.files.length === 0 && after === null) await client.request("GET", path`/api/v1/workspaces/${workspace}`);
     yield* page.files;
     after = page.next;
   } while (after !== null);

@@ -31,7 +31,7 @@ const bundleView = bundleSummary.extend({ contents: z.array(bundleEntry) }).meta
 const ofBundle = inWorkspace.extend({ bundle: z.string().describe("Id of a bundle") });
 
 /** Bundles: groups of files that do not change, which DRS serves as one object. */
-export function bundleRoutes({ files }: ApiParts): FastifyPluginAsyncZod {
+export function bundleRoutes({ files, store }: ApiParts): FastifyPluginAsyncZod {
   return async (app) => {
     app.post(
       "/api/v1/workspaces/:workspace/bundles",
@@ -85,6 +85,7 @@ export function bundleRoutes({ files }: ApiParts): FastifyPluginAsyncZod {
           ...(after === undefined ? {} : { after }),
           ...(limit === undefined ? {} : { limit }),
         });
+        if (page.bundles.length === 0) await store.files.requireWorkspace(request.params.workspace);
         return { bundles: page.bundles.map(summaryOf), next: page.next };
       },
     );

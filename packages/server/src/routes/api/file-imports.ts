@@ -8,7 +8,7 @@ import { sha256 } from "./files.ts";
 const ofImport = z.object({ workspace: workspaceName, import: z.string().describe("Id of an import") });
 
 /** Files brought from other addresses. */
-export function fileImportRoutes({ files }: ApiParts): FastifyPluginAsyncZod {
+export function fileImportRoutes({ files, store }: ApiParts): FastifyPluginAsyncZod {
   return async (app) => {
     app.post(
       "/api/v1/workspaces/:workspace/imports",
@@ -49,7 +49,11 @@ export function fileImportRoutes({ files }: ApiParts): FastifyPluginAsyncZod {
           response: { 200: z.object({ imports: z.array(importView) }), ...failures },
         },
       },
-      async (request) => ({ imports: (await files.imports.list(request.params.workspace)).map(viewOfImport) }),
+      async (request) => {
+        const imports = await files.imports.list(request.params.workspace);
+        if (imports.length === 0) await store.files.requireWorkspace(request.params.workspace);
+        return { imports: imports.map(viewOfImport) };
+      },
     );
 
     app.get(

@@ -15,7 +15,7 @@ const usageView = z.object({
 
 /** Files of a workspace: what is known of them, their bytes, links to them. */
 export function fileRoutes(parts: ApiParts): FastifyPluginAsyncZod {
-  const { files, settings } = parts;
+  const { files, settings, store } = parts;
   return async (app) => {
     app.get(
       "/api/v1/workspaces/:workspace/files",
@@ -36,6 +36,7 @@ export function fileRoutes(parts: ApiParts): FastifyPluginAsyncZod {
       async (request) => {
         const query = Object.fromEntries(Object.entries(request.query).filter(([, value]) => value !== undefined));
         const page = await files.list(request.params.workspace, query);
+        if (page.files.length === 0) await store.files.requireWorkspace(request.params.workspace);
         return { files: page.files.map(fileViews(settings, request)), next: page.next };
       },
     );
@@ -121,7 +122,10 @@ export function fileRoutes(parts: ApiParts): FastifyPluginAsyncZod {
           response: { 200: usageView, ...failures },
         },
       },
-      async (request) => files.usage(request.params.workspace),
+      async (request) => {
+        await store.files.requireWorkspace(request.params.workspace);
+        return files.usage(request.params.workspace);
+      },
     );
 
     app.put(

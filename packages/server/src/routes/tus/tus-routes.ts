@@ -19,8 +19,8 @@ const shown = { swagger: { exposeHeadRoute: true } };
  * Uploads that can be resumed, by the tus protocol (https://tus.io/protocols/resumable-upload, version 1.0.0). Once an upload is whole, answers name the file it
  * became in `Treadle-File`; until it expires that can be asked for again by HEAD.
  *
- * Of our own rather than @tus/server 2.4.5: that adds four streams to every upload (a web stream among them; 5 to 8 % more CPU time, 5 to 9 MB),
- * takes creation plus a fixed time for expiry, has no place for a header of ours on HEAD, and opens CORS headers. Its protocol part is smaller than what would adapt it.
+ * Of our own rather than @tus/server 2.4.5, for what it does, not for speed: it takes creation plus a fixed time for expiry, has no place for a header of ours on
+ * HEAD, spins while it waits for its lock, and opens CORS headers. Its protocol part is smaller than what would adapt it.
  */
 export function tusRoutes(parts: ApiParts): FastifyPluginAsyncZod {
   const { files, settings, transfers } = parts;
