@@ -6,7 +6,6 @@ import {
   LOG_LEVELS,
   type LoadReport,
   type LoadRequest,
-  type RuntimeError,
 } from "@treadle/runtimes";
 import type { SandboxExit } from "@treadle/sandbox";
 import type { Execution } from "../executions/execution.ts";
@@ -20,6 +19,7 @@ import { Turnstile } from "../turnstile.ts";
 import { exitError } from "./exit-error.ts";
 import { InFlight } from "./in-flight.ts";
 import type { ProcessOwner, RuntimeProcess } from "./runtime-process.ts";
+import { userError } from "./user-error.ts";
 
 /** A runtime that still answers does so within this time, even on a busy machine. */
 const CANCEL_GRACE_MS = 1_000;
@@ -397,15 +397,4 @@ function isJson(text: string): boolean {
   } catch {
     return false;
   }
-}
-
-/** The catalogue's error for what a runtime reported of user code. */
-export function userError(error: RuntimeError, functionName: string): TreadleError {
-  const { code, message, ...rest } = error;
-  const where =
-    rest.line === undefined
-      ? ""
-      : ` (${rest.function ?? functionName}, line ${rest.line}${rest.column === undefined ? "" : `, column ${rest.column}`})`;
-  const what = code === "THREW" ? `${rest.name ?? "Error"}: ${message}` : message;
-  return new TreadleError(code, `${what}${where}`, { details: { function: functionName, ...rest, message } });
 }

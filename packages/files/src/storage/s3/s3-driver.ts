@@ -12,6 +12,7 @@ import { getSignedUrl } from "@aws-sdk/s3-request-presigner";
 import { TreadleError } from "@treadle/errors";
 import { attachment } from "../cloud/attachment.ts";
 import { type CloudFailures, cloudFailures, statusOf } from "../cloud/cloud-failure.ts";
+import { confirmKept } from "../cloud/confirm-kept.ts";
 import { objectKeys } from "../cloud/object-keys.ts";
 import type { OpenCloudDriver } from "../cloud/open-cloud-driver.ts";
 import { receivedBody } from "../cloud/received-body.ts";
@@ -85,11 +86,7 @@ function s3Driver(
           throw failure("keeping a file", error, signal);
         }
       }
-      const kept = await size(staged.sha256);
-      if (kept !== staged.size) {
-        if (kept !== null) await this.delete(staged.sha256);
-        throw failure("keeping a file", new Error(`it has ${kept ?? "none"} of ${staged.size} bytes`));
-      }
+      await confirmKept(this, staged, failure);
     },
 
     size,
