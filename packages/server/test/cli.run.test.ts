@@ -50,10 +50,11 @@ test("values are JSON when they parse, else text; a text result is printed raw a
   expect((await server.treadle("run", "w", "sum", "-p", "a=2", "-p", "b=40")).stdout).toBe("42\n");
 });
 
-test("--params comes as text, from a file or from stdin; --param wins", async () => {
+test("--params comes as text, from a file or from stdin; --param wins", async ({ onTestFinished }) => {
   expect((await server.treadle("run", "w", "sum", "--params", '{"a":1,"b":2}', "-p", "b=9")).stdout).toBe("10\n");
   expect((await server.treadleWith({ input: '{"a":3,"b":4}' }, "run", "w", "sum", "--params", "-")).stdout).toBe("7\n");
   const file = join(tmpdir(), `treadle-params-${process.pid}.json`);
+  onTestFinished(() => rm(file, { force: true }));
   await writeFile(file, '{"a":5,"b":6}');
   expect((await server.treadle("run", "w", "sum", "--params", `@${file}`)).stdout).toBe("11\n");
   const bad = await server.treadle("run", "w", "sum", "--params", "[1]");
