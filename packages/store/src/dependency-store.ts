@@ -1,7 +1,7 @@
-import { TreadleError } from "@treadle/errors";
 import { type Kysely, type Selectable, sql } from "kysely";
 import type { Schema } from "./schema.ts";
 import { guarded } from "./storage-error.ts";
+import { unknownWorkspace } from "./workspace-name.ts";
 
 /** Longest install log that is kept, characters; of a longer one the end is. */
 const LOG_LIMIT = 256 * 1024;
@@ -72,7 +72,7 @@ export function createDependencyStore(database: Kysely<Schema>, beforeChange: ()
             .where("name", "=", state.workspace)
             .forKeyShare()
             .executeTakeFirst();
-          if (workspace === undefined) throw new TreadleError("UNKNOWN_WORKSPACE", `There is no workspace "${state.workspace}".`);
+          if (workspace === undefined) throw unknownWorkspace(state.workspace);
           await transaction
             .insertInto("dependencies")
             .values({ workspace_id: workspace.id, language: state.language, ...values })

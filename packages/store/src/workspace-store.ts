@@ -12,6 +12,7 @@ import type {
   WorkspaceDefinition,
   WorkspaceSummary,
 } from "./workspace.ts";
+import { unknownWorkspace } from "./workspace-name.ts";
 
 /** Workspaces, their functions and deployments. All calls can fail with STORAGE_UNAVAILABLE; what resolved is on disk. */
 export interface WorkspaceStore {
@@ -260,8 +261,4 @@ async function listDeployments(database: Kysely<Schema>, workspace: string, func
 function existing(workspace: WorkspaceDefinition | null, name: string): WorkspaceDefinition {
   if (workspace === null) throw new Error(`Workspace "${name}" vanished inside the transaction that wrote it.`);
   return workspace;
-}
-
-function unknownWorkspace(name: string): TreadleError {
-  return new TreadleError("UNKNOWN_WORKSPACE", `There is no workspace "${name}".`, { details: { workspace: name } });
 }

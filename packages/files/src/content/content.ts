@@ -44,8 +44,11 @@ export interface Content {
       readonly also?: (transaction: Transaction<Schema>, fileId: string) => Promise<void>;
     },
   ): Promise<StoredFile>;
-  /** Checks the parts of a NewFile that do not need the bytes, and the quota, before any are taken. @throws BAD_REQUEST, FILE_TOO_LARGE, QUOTA_EXCEEDED */
-  checkRoom(workspace: string, file: NewFile): Promise<void>;
+  /**
+   * Checks the parts of a NewFile that do not need the bytes, and the quota, before any are taken. Returns how many bytes the quota leaves; null: any number.
+   * @throws BAD_REQUEST, FILE_TOO_LARGE, QUOTA_EXCEEDED
+   */
+  checkRoom(workspace: string, file: NewFile): Promise<number | null>;
   /** The folder staged bytes lie in; files in it whose name no upload has are removed at start. */
   readonly stagingDirectory: string;
 }

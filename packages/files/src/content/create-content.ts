@@ -92,7 +92,7 @@ export function createContent(parts: ContentParts): Content {
           details: { maxBytes: options.fileMaxBytes },
         });
       }
-      await roomLeft(parts, workspace, file.size ?? 0);
+      return roomLeft(parts, workspace, file.size ?? 0);
     },
   };
   return content;
@@ -130,8 +130,7 @@ export async function putFile(
   signal: AbortSignal | undefined,
 ): Promise<StoredFile> {
   const { options } = parts;
-  await content.checkRoom(workspace, file);
-  const room = await roomLeft(parts, workspace, file.size ?? 0);
+  const room = await content.checkRoom(workspace, file);
   const byQuota = room !== null && room < options.fileMaxBytes;
   const expect: Expectation = {
     maxBytes: byQuota ? room : options.fileMaxBytes,

@@ -15,16 +15,7 @@ export interface FileRecord {
 }
 
 /** A file to be added. Its blob has been pinned before. */
-export interface NewFileRecord {
-  readonly id: string;
-  readonly workspace: string;
-  readonly name: string;
-  readonly mimeType: string;
-  readonly description: string | null;
-  readonly sha256: string;
-  readonly size: number;
-  readonly public: boolean;
-}
+export type NewFileRecord = Omit<FileRecord, "origin" | "damaged" | "createdAt" | "updatedAt">;
 
 export interface FileRecordChange {
   readonly name?: string;

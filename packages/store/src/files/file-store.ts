@@ -4,6 +4,7 @@ import { isExecutionId } from "../execution-id.ts";
 import { checkName } from "../save-workspace.ts";
 import type { Schema } from "../schema.ts";
 import { guarded, sqlState } from "../storage-error.ts";
+import { unknownWorkspace } from "../workspace-name.ts";
 import { type BlobStore, createBlobStore } from "./blob-store.ts";
 import type { FileRecord, FileRecordChange, FileRecordQuery, FileUsageRecord, NewFileRecord } from "./file-record.ts";
 import { ensureWorkspace, type KeepFileOptions, keepFile } from "./keep-file.ts";
@@ -255,10 +256,4 @@ function toFile(row: Row): FileRecord {
     createdAt: row.created_at.getTime(),
     updatedAt: row.updated_at.getTime(),
   };
-}
-
-function unknownWorkspace(name: string): TreadleError {
-  return new TreadleError("UNKNOWN_WORKSPACE", `There is no workspace ${JSON.stringify(name.slice(0, 128).toWellFormed())}.`, {
-    details: { workspace: name.slice(0, 128).toWellFormed() },
-  });
 }

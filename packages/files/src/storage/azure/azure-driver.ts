@@ -6,7 +6,7 @@ import { type CloudFailures, cloudFailures, statusOf } from "../cloud/cloud-fail
 import { confirmKept } from "../cloud/confirm-kept.ts";
 import { objectKeys } from "../cloud/object-keys.ts";
 import type { OpenCloudDriver } from "../cloud/open-cloud-driver.ts";
-import { receivedBody } from "../cloud/received-body.ts";
+import { answeredBody } from "../cloud/received-body.ts";
 import { limitTime } from "../cloud/time-limits.ts";
 import type { StorageDriver } from "../storage-driver.ts";
 import { putAzureBlob } from "./azure-put.ts";
@@ -77,13 +77,8 @@ function azureDriver(
       const length = range === undefined ? undefined : range.end - range.start + 1;
       try {
         const answer = await blob(sha256).download(range?.start ?? 0, length, { abortSignal: limit.signal });
-        const source = answer.readableStreamBody as Readable;
-        const expected = length ?? answer.contentLength;
-        if (expected === undefined || answer.contentLength !== expected) {
-          source.destroy();
-          throw new Error(`it answered with ${answer.contentLength} instead of ${expected ?? "a known number of"} bytes`);
-        }
-        return receivedBody(source, expected, { failure: (error) => failure("giving a file", error, signal), signal });
+        const told = (error: unknown) => failure("giving a file", error, signal);
+        return answeredBody(answer.readableStreamBody as Readable, answer.contentLength, range, { failure: told, signal });
       } catch (error) {
         if (!signal?.aborted && (statusOf(error) === 404 || statusOf(error) === 416)) throw missing(sha256);
         throw failure("giving a file", error, signal, limit.signal);

@@ -1,4 +1,5 @@
 import { type Readable, Transform } from "node:stream";
+import type { ByteRange } from "../../file.ts";
 import { STALL_LIMIT_MS } from "./time-limits.ts";
 
 /**
@@ -53,6 +54,19 @@ export function receivedBody(
   source.pipe(body);
   if (options.signal?.aborted) abort();
   return body;
+}
+
+/** `receivedBody` of an answer that says it has `answered` bytes, when those are what was asked for; a whole body's length has to be known. */
+export function answeredBody(
+  source: Readable,
+  answered: number | undefined,
+  range: ByteRange | undefined,
+  options: Parameters<typeof receivedBody>[2],
+): Readable {
+  const expected = range === undefined ? answered : range.end - range.start + 1;
+  if (expected !== undefined && answered === expected) return receivedBody(source, expected, options);
+  source.destroy();
+  throw new Error(`it answered with ${answered ?? "unknown"} instead of ${expected ?? "a known number of"} bytes`);
 }
 
 function asError(value: unknown): Error {

@@ -7,7 +7,7 @@ import { confirmKept } from "../cloud/confirm-kept.ts";
 import { objectKeys } from "../cloud/object-keys.ts";
 import type { OpenCloudDriver } from "../cloud/open-cloud-driver.ts";
 import { WHOLE_UP_TO } from "../cloud/part-plan.ts";
-import { receivedBody } from "../cloud/received-body.ts";
+import { answeredBody } from "../cloud/received-body.ts";
 import { resend } from "../cloud/resend.ts";
 import { digestWhole, openPart } from "../cloud/staged-part.ts";
 import { limitStall, limitTime, raceSignal } from "../cloud/time-limits.ts";
@@ -83,12 +83,8 @@ function gcsDriver(
       try {
         const asked = { range, authenticate, signal: limit.signal };
         const { source, length } = await readGcsObject(bucket.storage, at(sha256), asked);
-        const expected = range === undefined ? length : range.end - range.start + 1;
-        if (length !== expected) {
-          source.destroy();
-          throw new Error(`it answered with ${length} instead of ${expected} bytes`);
-        }
-        return receivedBody(source, expected, { failure: (error) => failure("giving a file", error, signal), signal });
+        const told = (error: unknown) => failure("giving a file", error, signal);
+        return answeredBody(source, length, range, { failure: told, signal });
       } catch (error) {
         if (!signal?.aborted && (statusOf(error) === 404 || statusOf(error) === 416)) throw missing(sha256);
         throw failure("giving a file", error, signal, limit.signal);

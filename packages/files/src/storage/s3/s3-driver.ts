@@ -15,7 +15,7 @@ import { type CloudFailures, cloudFailures, statusOf } from "../cloud/cloud-fail
 import { confirmKept } from "../cloud/confirm-kept.ts";
 import { objectKeys } from "../cloud/object-keys.ts";
 import type { OpenCloudDriver } from "../cloud/open-cloud-driver.ts";
-import { receivedBody } from "../cloud/received-body.ts";
+import { answeredBody } from "../cloud/received-body.ts";
 import { limitTime } from "../cloud/time-limits.ts";
 import type { StorageDriver } from "../storage-driver.ts";
 import { putS3Object } from "./s3-put.ts";
@@ -98,13 +98,8 @@ function s3Driver(
           new GetObjectCommand({ ...at(sha256), ...(range === undefined ? {} : { Range: `bytes=${range.start}-${range.end}` }) }),
           { abortSignal: limit.signal },
         );
-        const expected = range === undefined ? ContentLength : range.end - range.start + 1;
-        const source = Body as Readable;
-        if (expected === undefined || ContentLength !== expected) {
-          source.destroy();
-          throw new Error(`it answered with ${ContentLength ?? "unknown"} instead of ${expected ?? "a known number of"} bytes`);
-        }
-        return receivedBody(source, expected, { failure: (error) => failure("giving a file", error, signal), signal });
+        const told = (error: unknown) => failure("giving a file", error, signal);
+        return answeredBody(Body as Readable, ContentLength, range, { failure: told, signal });
       } catch (error) {
         if (!signal?.aborted && (statusOf(error) === 404 || statusOf(error) === 416)) throw missing(sha256);
         throw failure("giving a file", error, signal, limit.signal);
