@@ -63,6 +63,71 @@ export const ERROR_CATALOGUE = {
     when: "There is no execution of this id, or retention has removed it.",
     remedy: "List the executions; raise the retention settings to keep them longer.",
   },
+  UNKNOWN_DEPLOYMENT: {
+    status: 404,
+    when: "The function has no such deployment or alias (any more).",
+    remedy: "List the function's deployments and aliases.",
+  },
+  UNKNOWN_VARIABLE: {
+    status: 404,
+    when: "There is no variable or secret of this name.",
+    remedy: "List the variables of the workspace or function.",
+  },
+  UNKNOWN_SCHEDULE: {
+    status: 404,
+    when: "The function has no schedule of this name.",
+    remedy: "List the function's schedules.",
+  },
+  UNKNOWN_DOMAIN: {
+    status: 404,
+    when: "No function answers for this host name.",
+    remedy: "List the domains, or add this one.",
+  },
+  NOT_DEPLOYED: {
+    status: 409,
+    when: "The function has no active deployment, or the deployment named is not ready.",
+    remedy: "Wait for the build, see why it failed, or activate another deployment.",
+  },
+  BAD_ARCHIVE: {
+    status: 400,
+    when: "The source is no tar, tar.gz or zip, is damaged, or has entries that may not be in one: paths or links that lead out, devices, too many files, far more bytes than it claims.",
+    remedy: "Pack the source folder anew; the message names the entry.",
+  },
+  SOURCE_TOO_LARGE: {
+    status: 413,
+    when: "The source has more bytes than TREADLE_SOURCE_MAX_SIZE.",
+    remedy: "Leave out what can be fetched at build, or raise the setting.",
+  },
+  SOURCE_UNAVAILABLE: {
+    status: 502,
+    when: "The git repository could not be read, or its host is not among TREADLE_GIT_HOSTS.",
+    remedy: "Check address and reference; ask the operator to allow the host.",
+  },
+  BUILD_FAILED: {
+    status: 422,
+    when: "A build step failed, ran into a limit, or made nothing that can be started.",
+    remedy: "Read the build's log; the message names the step and the limit.",
+  },
+  UNRESOLVED_SECRET: {
+    status: 422,
+    when: "A function needs a secret or variable that neither it nor its workspace has.",
+    remedy: "Set it with `treadle secret set`, then activate the deployment again.",
+  },
+  SECRET_UNREADABLE: {
+    status: 503,
+    when: "A secret was sealed with another key than the server has now.",
+    remedy: "Start the server with the key it was sealed with, or set the secret again.",
+  },
+  CONCURRENCY_LIMIT: {
+    status: 429,
+    when: "The function runs as many executions as its limit allows and rejects more.",
+    remedy: "Try again later, raise the limit, or let calls queue.",
+  },
+  NOT_REPLAYABLE: {
+    status: 409,
+    when: "The input of the execution was not kept whole.",
+    remedy: "Call the function with the input, or raise the limit of what records keep.",
+  },
   UNKNOWN_RUNTIME: {
     status: 400,
     when: "The function names a language or runtime that this server does not have.",

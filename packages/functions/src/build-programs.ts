@@ -2,7 +2,7 @@ import type { Runtime } from "@treadle/runtimes";
 import type { EgressPolicy } from "@treadle/sandbox";
 import { type CompleteFunction, INLINE_SOURCE_PATH } from "./function-input.ts";
 import type { ParameterCheck } from "./parameters/compile.ts";
-import type { Program, ProgramDependencies } from "./program.ts";
+import type { Program, ProgramDependencies, ProgramLimits } from "./program.ts";
 import type { FunctionsSettings } from "./settings.ts";
 
 /** A function with its parameter check and runtime. */
@@ -41,10 +41,14 @@ export function buildPrograms(
         ]),
       ),
       files: [],
+      artifact: null,
       entrypoint: null,
       functionNames: new Set(definitions.map((each) => each.name)),
       environment: {},
-      memoryBytes: Math.max(settings.memoryBytes, ...definitions.map((each) => each.settings.memoryBytes ?? 0)),
+      limits: {
+        ...usualLimits(settings),
+        memoryBytes: Math.max(settings.memoryBytes, ...definitions.map((each) => each.settings.memoryBytes ?? 0)),
+      },
       egress: egressOf(definitions),
       // `cache` is one object shared by the workspace's functions.
       maxInstances: 1,
@@ -61,10 +65,11 @@ export function buildPrograms(
       contract: "handler",
       functions: {},
       files: definition.files,
+      artifact: null,
       entrypoint: definition.entrypoint,
       functionNames: new Set([definition.name]),
       environment: {},
-      memoryBytes: definition.settings.memoryBytes ?? settings.memoryBytes,
+      limits: { ...usualLimits(settings), memoryBytes: definition.settings.memoryBytes ?? settings.memoryBytes },
       egress: egressOf([definition]),
       maxInstances: definition.settings.maxInstances ?? settings.maxInstancesPerFunction,
       concurrency: definition.settings.concurrency ?? settings.concurrency,
@@ -72,6 +77,12 @@ export function buildPrograms(
     });
   }
   return programs;
+}
+
+/** The limits of an instance whose function names none of its own. */
+export function usualLimits(settings: FunctionsSettings): ProgramLimits {
+  const { memoryBytes, processes, cpus, scratchBytes } = settings;
+  return { memoryBytes, processes, cpus, scratchBytes };
 }
 
 /** The name of the program that runs a function. */

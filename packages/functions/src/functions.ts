@@ -1,10 +1,11 @@
 import { TreadleError } from "@treadle/errors";
 import type { Files } from "@treadle/files";
-import type { HandlerRequestHead, Runtimes } from "@treadle/runtimes";
+import type { Runtimes } from "@treadle/runtimes";
 import type { SandboxDriver } from "@treadle/sandbox";
 import type { Store, WorkspaceDefinition } from "@treadle/store";
+import { type FunctionCall, inputFor, jsonText } from "./call.ts";
 import type { DependencyInstaller } from "./dependencies/index.ts";
-import { type CallInput, Execution } from "./executions/execution.ts";
+import { type CallInput, Execution, type ExecutionOptions } from "./executions/execution.ts";
 import { executionRecord } from "./executions/record.ts";
 import { Statistics } from "./executions/statistics.ts";
 import { FileFolders } from "./files/file-folders.ts";
@@ -89,7 +90,8 @@ export class Functions implements AsyncDisposable {
 
   /** Starts the prewarmed processes; resolves when they are ready (or could not be started, which is warned about). */
   async prewarm(): Promise<void> {
-    await Promise.all(this.runtimes.available.map((runtime) => this.#prewarmed.fill(runtime)));
+    const anyProgram = this.runtimes.available.filter((runtime) => runtime.contracts.includes("inline"));
+    await Promise.all(anyProgram.map((runtime) => this.#prewarmed.fill(runtime)));
   }
 
   /** Makes a change of a workspace's functions, creating the workspace if need be. See `Workspaces.save` for what it throws. */
@@ -148,33 +150,17 @@ export class Functions implements AsyncDisposable {
   }
 
   /**
-   * Calls a handler function with an HTTP request. Resolves with the ended execution, whatever its outcome.
-   * @throws UNKNOWN_WORKSPACE, UNKNOWN_FUNCTION, BAD_REQUEST, SERVER_BUSY: nothing was run or recorded
+   * Calls a function in any of its forms. Resolves with the ended execution, whatever its outcome.
+   * @throws UNKNOWN_WORKSPACE, UNKNOWN_FUNCTION, INVALID_PARAMETERS, BAD_REQUEST, SERVER_BUSY: nothing was run or recorded
    */
-  async respond(
-    workspace: string,
-    name: string,
-    request: {
-      readonly method: string;
-      readonly url: string;
-      readonly headers: Readonly<Record<string, string>>;
-      readonly body: Uint8Array;
-    },
-  ): Promise<Execution> {
-    const loaded = this.#workspaces.inMemory(workspace) ?? (await this.#workspaces.get(workspace));
-    const target = this.#target(loaded, name);
-    if (target.contract !== "handler") {
-      throw new TreadleError("BAD_REQUEST", `${name} is an inline function: it is called with parameters, not with a request.`);
-    }
-    const head: HandlerRequestHead = {
-      method: request.method,
-      url: request.url,
-      headers: request.headers,
-      timeoutSeconds: Math.ceil(target.timeoutMs / 1000),
-      logging: true,
-    };
-    const input: CallInput = { kind: "handler", head: JSON.stringify(head), body: request.body };
-    return new Promise((resolve) => this.#execute(target, input, resolve));
+  async call(call: FunctionCall): Promise<Execution> {
+    const loaded = this.#workspaces.inMemory(call.workspace) ?? (await this.#workspaces.get(call.workspace));
+    const target = this.#target(loaded, call.function);
+    const input = inputFor(target, call.input);
+    return new Promise((resolve) => {
+      const execution = this.#execute(target, input, resolve, call);
+      call.onStart?.(execution);
+    });
   }
 
   /** The instances alive now. */
@@ -233,30 +219,30 @@ export class Functions implements AsyncDisposable {
       throw new TreadleError("BAD_REQUEST", `${name} is a handler function: it is called with a request, not with parameters.`);
     }
     target.check.check(input);
-    this.#execute(target, { kind: "inline", argumentsText: jsonOf(name, input) }, onEnd);
+    this.#execute(target, { kind: "inline", argumentsText: jsonText(name, input) }, onEnd);
   }
 
-  #execute(target: CallableFunction, input: CallInput, onEnd: (execution: Execution) => void): void {
-    const execution = new Execution(target, input, (ended) => {
+  #execute(
+    target: CallableFunction,
+    input: CallInput,
+    onEnd: (execution: Execution) => void,
+    options: ExecutionOptions & { readonly recordedByCaller?: boolean } = NO_OPTIONS,
+  ): Execution {
+    const ended = (execution: Execution) => {
       this.#inFlight -= 1;
-      this.statistics.count(ended);
-      this.#store.executions.record(executionRecord(ended, this.settings.recordBytes));
-      onEnd(ended);
+      this.statistics.count(execution);
+      if (options.recordedByCaller !== true) this.#store.executions.record(executionRecord(execution, this.settings.recordBytes));
+      onEnd(execution);
       if (this.#inFlight === 0) this.#onDrained?.();
-    });
+    };
+    const execution = new Execution(target, input, ended, options);
     this.#inFlight += 1;
     target.pool.submit(execution);
+    return execution;
   }
 }
 
-/** Arguments that could be read are nested too deep to be written when the stack is full: reading needs none of it. */
-function jsonOf(name: string, input: Record<string, unknown>): string {
-  try {
-    return JSON.stringify(input);
-  } catch (error) {
-    throw new TreadleError("BAD_REQUEST", `The arguments of ${name} are nested too deep.`, { cause: error });
-  }
-}
+const NO_OPTIONS = {};
 
 function stopping(): TreadleError {
   return new TreadleError("SERVER_BUSY", "The server is stopping and takes no new calls.");

@@ -1,3 +1,4 @@
+export type { FunctionCall, HandlerRequest } from "./call.ts";
 export {
   createDependencyInstaller,
   DEFAULT_DEPENDENCY_SETTINGS,
@@ -5,7 +6,7 @@ export {
   type DependencySettings,
   findUv,
 } from "./dependencies/index.ts";
-export type { CallInput, Execution, Outcome } from "./executions/execution.ts";
+export type { CallInput, Execution, Outcome, ResponseSink, Trigger } from "./executions/execution.ts";
 export type { LogEntry } from "./executions/log.ts";
 export { DURATION_BUCKETS_MS, type ExecutionTotals } from "./executions/statistics.ts";
 export { type FunctionInput, type FunctionSettings, INLINE_SOURCE_PATH } from "./function-input.ts";

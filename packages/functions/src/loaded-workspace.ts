@@ -1,3 +1,4 @@
+import type { Contract } from "@treadle/runtimes";
 import type { WorkspaceDefinition } from "@treadle/store";
 import type { CallTarget } from "./executions/execution.ts";
 import type { Pool } from "./instances/pool.ts";
@@ -5,7 +6,7 @@ import type { ParameterCheck } from "./parameters/compile.ts";
 
 /** A function that can be called: everything a call needs, made ready when its workspace was loaded. */
 export interface CallableFunction extends CallTarget {
-  readonly contract: "inline" | "handler";
+  readonly contract: Contract;
   readonly check: ParameterCheck;
   readonly pool: Pool;
 }

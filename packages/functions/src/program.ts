@@ -7,10 +7,27 @@ export interface SourceFile {
   readonly content: Uint8Array;
 }
 
+/** What one instance may use. */
+export interface ProgramLimits {
+  readonly memoryBytes: number;
+  readonly processes: number;
+  /** Cores; null: no ceiling. */
+  readonly cpus: number | null;
+  readonly scratchBytes: number;
+}
+
 /** Installed packages, as a program's instances see them. */
 export interface ProgramDependencies {
   /** Host folder that holds `node_modules`, or Python's packages. */
   readonly directory: string;
+}
+
+/** The layers of a build, as folders of this host that nobody writes to any more. */
+export interface Artifact {
+  /** Becomes `/code`. */
+  readonly code: string;
+  /** Becomes `/dependencies`; null: there are none, or npm or uv installed them (`Program.dependencies`). */
+  readonly dependencies: string | null;
 }
 
 /**
@@ -25,12 +42,14 @@ export interface Program {
   readonly contract: Contract;
   /** inline: sources by function name. */
   readonly functions: Readonly<Record<string, InlineFunctionSource>>;
-  /** handler: its files and which of them is started. */
+  /** handler, script: its files and which of them is started; none when it is of a build. */
   readonly files: readonly SourceFile[];
+  /** Gets the layers of its build in place, from storage when they are not here yet; null: `files` are all there is. @throws STORAGE_UNAVAILABLE, FILE_DAMAGED */
+  readonly artifact: (() => Promise<Artifact>) | null;
   readonly entrypoint: string | null;
   readonly functionNames: ReadonlySet<string>;
   readonly environment: Readonly<Record<string, string>>;
-  readonly memoryBytes: number;
+  readonly limits: ProgramLimits;
   readonly egress: EgressPolicy | null;
   readonly maxInstances: number;
   readonly concurrency: number;

@@ -1,6 +1,6 @@
 import { realpathSync } from "node:fs";
 import { join } from "node:path";
-import type { RuntimeManifest } from "../src/runtime.ts";
+import { NO_BUILD, type RuntimeManifest } from "../src/runtime.ts";
 
 /** Where the runtime server is inside the sandbox. */
 const SERVER = "/runtime/node";
@@ -27,7 +27,9 @@ export const manifest: RuntimeManifest = {
       version,
       contracts: ["inline", "handler"],
       defaultEntrypoint: "index.js",
-      inlineFileName: (functionName) => `${functionName}.js`,
+      fileEndings: [".js", ".mjs", ".cjs"],
+      markerFiles: ["package.json"],
+      transports: ["frames", "http"],
       root: {
         executables: [{ source: realpathSync(process.execPath), target: BINARY }],
         system: [
@@ -42,6 +44,7 @@ export const manifest: RuntimeManifest = {
       mounts: [{ source: join(import.meta.dirname, "server"), target: SERVER, access: "read-only" }],
       command: ({ transport, heapBytes }) => [BINARY, ...flags(heapBytes), `${SERVER}/main.cjs`, transport],
       environment: { NODE_ENV: "production" },
+      build: { ...NO_BUILD, manifestFiles: ["package.json", "package-lock.json"], installer: "npm" },
       baseMemoryBytes: 64 * MEBIBYTE,
     };
   },

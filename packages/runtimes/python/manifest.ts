@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { access, constants, realpath, stat } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
-import type { MissingRuntime, Runtime, RuntimeManifest } from "../src/runtime.ts";
+import { type MissingRuntime, NO_BUILD, type Runtime, type RuntimeManifest } from "../src/runtime.ts";
 
 const SERVER_FOLDER = join(import.meta.dirname, "server");
 /** Where the sandbox sees SERVER_FOLDER. */
@@ -111,7 +111,9 @@ function runtimeOf({ executable, version, library }: Interpreter): Runtime {
     version,
     contracts: ["inline", "handler"],
     defaultEntrypoint: "main.py",
-    inlineFileName: (functionName) => `${functionName}.py`,
+    fileEndings: [".py"],
+    markerFiles: ["requirements.txt", "pyproject.toml"],
+    transports: ["frames", "http"],
     root: {
       executables: [{ source: executable, target: executable }],
       system: [...library, ...SYSTEM_FILES],
@@ -120,6 +122,7 @@ function runtimeOf({ executable, version, library }: Interpreter): Runtime {
     // Isolated and without module site: nothing of the host's Python packages, and 4 ms less. Python has no heap bound of its own.
     command: ({ transport }) => [executable, "-I", "-S", "-X", "utf8", `${SERVER_TARGET}/start.py`, transport],
     environment: { HOME: "/tmp", LANG: "C.UTF-8", PATH: "/usr/local/bin:/usr/bin:/bin" },
+    build: { ...NO_BUILD, manifestFiles: ["requirements.txt", "pyproject.toml", "uv.lock"], installer: "uv" },
     baseMemoryBytes: 24 * MIB,
   };
 }

@@ -1,8 +1,9 @@
-import { manifest as node } from "../node/manifest.ts";
-import { manifest as python } from "../python/manifest.ts";
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
 import type { MissingRuntime, Runtime, RuntimeManifest } from "./runtime.ts";
 
-const MANIFESTS: readonly RuntimeManifest[] = [node, python];
+/** The folder of all languages: each folder in it with a manifest.ts is one. */
+const LANGUAGES = join(import.meta.dirname, "..");
 
 /** The languages of this machine. */
 export interface Runtimes {
@@ -14,7 +15,13 @@ export interface Runtimes {
 
 /** Looks for every known language on this machine. */
 export async function findRuntimes(): Promise<Runtimes> {
-  const found = await Promise.all(MANIFESTS.map((manifest) => manifest.find()));
+  const folders = readdirSync(LANGUAGES).filter((name) => existsSync(join(LANGUAGES, name, "manifest.ts")));
+  const found = await Promise.all(
+    folders.sort().map(async (folder) => {
+      const { manifest } = (await import(join(LANGUAGES, folder, "manifest.ts"))) as { manifest: RuntimeManifest };
+      return manifest.find();
+    }),
+  );
   const available = found.filter((each): each is Runtime => "command" in each);
   const byName = new Map<string, Runtime>();
   for (const runtime of available) {

@@ -8,6 +8,9 @@ export const FrameKind = {
   cancel: 0x03,
   ping: 0x04,
   fileAnswer: 0x05,
+  body: 0x06,
+  bodyEnd: 0x07,
+  credit: 0x08,
   ready: 0x81,
   loaded: 0x82,
   result: 0x83,
@@ -16,6 +19,9 @@ export const FrameKind = {
   pong: 0x86,
   cancelled: 0x87,
   file: 0x88,
+  head: 0x89,
+  piece: 0x8a,
+  bodyCredit: 0x8b,
 } as const;
 
 /** Longest frame either side accepts, bytes after the length field. */

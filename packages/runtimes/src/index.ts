@@ -21,4 +21,16 @@ export {
   type LogLevel,
   type RuntimeError,
 } from "./messages.ts";
-export type { Contract, MissingRuntime, Runtime, RuntimeManifest, Transport } from "./runtime.ts";
+export {
+  type BuildPlan,
+  type BuildStep,
+  type Contract,
+  type Launch,
+  type MissingRuntime,
+  NO_BUILD,
+  type Runtime,
+  type RuntimeManifest,
+  type RuntimeMount,
+  type RuntimeRoot,
+  type Transport,
+} from "./runtime.ts";

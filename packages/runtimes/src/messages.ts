@@ -13,7 +13,7 @@ export interface ChannelLimits {
 }
 
 export interface LoadRequest {
-  readonly contract: "inline" | "handler";
+  readonly contract: "inline" | "handler" | "script";
   readonly functions?: Readonly<Record<string, InlineFunctionSource>>;
   readonly directory?: string;
   readonly entrypoint?: string;
@@ -58,6 +58,8 @@ export interface HandlerRequestHead {
   readonly headers: Readonly<Record<string, string>>;
   readonly timeoutSeconds: number;
   readonly logging: boolean;
+  /** The body comes in BODY frames. */
+  readonly bodyFollows?: true;
 }
 
 export interface HandlerResponseHead {

@@ -10,7 +10,7 @@ test("a full heap is a crash of the process, not a hang", async () => {
   const runtime = await manifest.find();
   if (!("command" in runtime)) throw new Error(runtime.reason);
   const heapFlag = runtime
-    .command({ transport: "frames", heapBytes: 32 * 1024 * 1024 })
+    .command({ transport: "frames", heapBytes: 32 * 1024 * 1024, code: null, dependencies: null })
     .find((each) => each.includes("old-space"));
   expect(heapFlag).toBe("--max-old-space-size=32");
   const [program, ...args] = await nodeCommand("frames");

@@ -10,7 +10,7 @@ const SERVER = join(import.meta.dirname, "../node/server");
 export async function nodeCommand(transport: "frames" | "http"): Promise<string[]> {
   const runtime = await manifest.find();
   if (!("command" in runtime)) throw new Error(runtime.reason);
-  const [, ...rest] = runtime.command({ transport, heapBytes: null });
+  const [, ...rest] = runtime.command({ transport, heapBytes: null, code: null, dependencies: null });
   return [process.execPath, ...rest.map((argument) => argument.replace("/runtime/node", SERVER))];
 }
 

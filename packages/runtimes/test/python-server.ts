@@ -11,7 +11,7 @@ export const python: Runtime = found;
 /** Its server's command line for a plain process: paths inside the sandbox become host paths. */
 export function pythonCommand(transport: Transport): string[] {
   return python
-    .command({ transport, heapBytes: null })
+    .command({ transport, heapBytes: null, code: null, dependencies: null })
     .map((part) =>
       python.mounts.reduce(
         (path, { source, target }) => (path.startsWith(`${target}/`) ? source + path.slice(target.length) : path),

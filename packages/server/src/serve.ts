@@ -61,7 +61,11 @@ export async function serve(settings: Settings): Promise<RunningServer> {
     }),
   );
   const runtimes = await findRuntimes();
-  for (const missing of runtimes.missing) warn(`no ${missing.language}: ${missing.reason} ${missing.remedy}`);
+  if (runtimes.missing.length > 0)
+    log.info(
+      { languages: runtimes.missing.map(({ language }) => language) },
+      "languages that are not on this machine (treadle doctor says how to get them)",
+    );
   const installer = createDependencyInstaller({
     driver,
     runtimes: runtimes.available,

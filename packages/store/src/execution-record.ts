@@ -10,7 +10,7 @@ export interface ExecutionRecord {
   /** Version of the deployment that ran. */
   readonly version: number;
   readonly language: string;
-  readonly trigger: "sync";
+  readonly trigger: "sync" | "async" | "schedule" | "replay";
   readonly state: ExecutionState;
   /** Milliseconds since 1970. */
   readonly startedAt: number;

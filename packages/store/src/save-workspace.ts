@@ -5,9 +5,11 @@ import { encodeSources, type SourceArchive } from "./source-archive.ts";
 import type { NewFunction, WorkspaceChange } from "./workspace.ts";
 
 interface Current {
-  readonly active: number;
+  /** Null: it has deployments, none of which is active yet. */
+  readonly active: number | null;
   readonly last: number;
-  readonly digest: Buffer;
+  /** Of the active deployment's files; null: it is of a build, or there is none. */
+  readonly digest: Buffer | null;
   readonly build: string;
 }
 
@@ -87,7 +89,7 @@ export function checkName(name: string): void {
 async function currentFunctions(transaction: Transaction<Schema>, workspaceId: number): Promise<Map<string, Current>> {
   const rows = await transaction
     .selectFrom("functions as f")
-    .innerJoin("deployments as d", (join) =>
+    .leftJoin("deployments as d", (join) =>
       join
         .onRef("d.workspace_id", "=", "f.workspace_id")
         .onRef("d.function_name", "=", "f.name")
@@ -104,7 +106,7 @@ async function currentFunctions(transaction: Transaction<Schema>, workspaceId: n
         active: row.active_version,
         last: row.last_version,
         digest: row.source_digest,
-        build: buildIdentity(row.language, row.contract, row.entrypoint, row.parameters),
+        build: row.language === null ? "" : buildIdentity(row.language, row.contract ?? "", row.entrypoint, row.parameters),
       },
     ]),
   );
@@ -137,7 +139,7 @@ async function storeFunctions(
   if (incoming.length === 0) return;
   const isNewBuild = (item: Incoming): boolean => {
     const now = current.get(item.function.name);
-    return now === undefined || now.build !== item.build || !now.digest.equals(item.archive.digest);
+    return now === undefined || now.build !== item.build || now.digest?.equals(item.archive.digest) !== true;
   };
   const builds = incoming.filter(isNewBuild);
   await storeSources(transaction, builds);

@@ -18,7 +18,7 @@ export interface Schema {
     workspace_id: number;
     name: string;
     settings: Json;
-    active_version: number;
+    active_version: number | null;
     last_version: number;
     created_at: Timestamp;
     updated_at: Timestamp;
@@ -27,11 +27,66 @@ export interface Schema {
     workspace_id: number;
     function_name: string;
     version: number;
-    source_digest: Buffer;
+    source_digest: Buffer | null;
     language: string;
-    contract: "inline" | "handler";
+    contract: "inline" | "handler" | "script";
     entrypoint: string | null;
     parameters: Json;
+    created_at: Timestamp;
+    build_id: string | null;
+    settings: ColumnType<unknown, string | undefined, string>;
+    activate_when_ready: Generated<boolean>;
+    activation_error: ColumnType<unknown, string | null | undefined, string | null>;
+    origin: ColumnType<unknown, string | null | undefined, string | null>;
+  };
+  builds: {
+    id: string;
+    key: Buffer;
+    source_sha256: Buffer;
+    source_digest: Buffer;
+    source_bytes: number;
+    source_files: number;
+    language: string;
+    runtime: string;
+    entrypoint: string | null;
+    command: string | null;
+    state: "queued" | "building" | "ready" | "failed" | "cancelled";
+    lock_digest: Buffer | null;
+    log: Generated<string>;
+    log_sha256: Buffer | null;
+    error: ColumnType<unknown, string | null | undefined, string | null>;
+    artifact_bytes: number | null;
+    duration_ms: number | null;
+    holder: string | null;
+    leased_until: ColumnType<Date | null, Date | null | undefined, Date | null>;
+    created_at: Timestamp;
+    started_at: ColumnType<Date | null, Date | null | undefined, Date | null>;
+    ended_at: ColumnType<Date | null, Date | null | undefined, Date | null>;
+  };
+  build_layers: { build_id: string; kind: "dependencies" | "code"; sha256: Buffer; bytes: number };
+  dependency_layers: {
+    key: Buffer;
+    sha256: Buffer;
+    bytes: number;
+    lock_digest: Buffer | null;
+    created_at: Timestamp;
+    used_at: Timestamp;
+  };
+  function_aliases: { workspace_id: number; function_name: string; alias: string; version: number; updated_at: Timestamp };
+  variables: {
+    workspace_id: number;
+    function_name: string;
+    name: string;
+    secret: boolean;
+    value: string | null;
+    sealed: Buffer | null;
+    updated_at: Timestamp;
+  };
+  domains: {
+    host: string;
+    workspace_id: number;
+    function_name: string;
+    reference: string | null;
     created_at: Timestamp;
   };
   executions: {
@@ -149,7 +204,7 @@ export const SCHEMA_COLUMNS = {
     workspace_id: "bigint",
     name: "text",
     settings: "json",
-    active_version: "integer",
+    active_version: "integer?",
     last_version: "integer",
     created_at: "timestamp with time zone",
     updated_at: "timestamp with time zone",
@@ -158,11 +213,72 @@ export const SCHEMA_COLUMNS = {
     workspace_id: "bigint",
     function_name: "text",
     version: "integer",
-    source_digest: "bytea",
+    source_digest: "bytea?",
     language: "text",
     contract: "text",
     entrypoint: "text?",
     parameters: "json",
+    created_at: "timestamp with time zone",
+    build_id: "uuid?",
+    settings: "json",
+    activate_when_ready: "boolean",
+    activation_error: "json?",
+    origin: "json?",
+  },
+  builds: {
+    id: "uuid",
+    key: "bytea",
+    source_sha256: "bytea",
+    source_digest: "bytea",
+    source_bytes: "bigint",
+    source_files: "integer",
+    language: "text",
+    runtime: "text",
+    entrypoint: "text?",
+    command: "text?",
+    state: "text",
+    lock_digest: "bytea?",
+    log: "text",
+    log_sha256: "bytea?",
+    error: "json?",
+    artifact_bytes: "bigint?",
+    duration_ms: "double precision?",
+    holder: "text?",
+    leased_until: "timestamp with time zone?",
+    created_at: "timestamp with time zone",
+    started_at: "timestamp with time zone?",
+    ended_at: "timestamp with time zone?",
+  },
+  build_layers: { build_id: "uuid", kind: "text", sha256: "bytea", bytes: "bigint" },
+  dependency_layers: {
+    key: "bytea",
+    sha256: "bytea",
+    bytes: "bigint",
+    lock_digest: "bytea?",
+    created_at: "timestamp with time zone",
+    used_at: "timestamp with time zone",
+  },
+  function_aliases: {
+    workspace_id: "bigint",
+    function_name: "text",
+    alias: "text",
+    version: "integer",
+    updated_at: "timestamp with time zone",
+  },
+  variables: {
+    workspace_id: "bigint",
+    function_name: "text",
+    name: "text",
+    secret: "boolean",
+    value: "text?",
+    sealed: "bytea?",
+    updated_at: "timestamp with time zone",
+  },
+  domains: {
+    host: "text",
+    workspace_id: "bigint",
+    function_name: "text",
+    reference: "text?",
     created_at: "timestamp with time zone",
   },
   executions: {

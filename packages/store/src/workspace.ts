@@ -5,7 +5,7 @@ export interface SourceFile {
 }
 
 /** The calling contracts a stored function can have. */
-export type StoredContract = "inline" | "handler";
+export type StoredContract = "inline" | "handler" | "script";
 
 /** A function as it is handed in. */
 export interface NewFunction {

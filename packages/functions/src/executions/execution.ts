@@ -1,4 +1,5 @@
-import type { TreadleError } from "@treadle/errors";
+import type { Readable } from "node:stream";
+import { TreadleError } from "@treadle/errors";
 import { createExecutionId } from "@treadle/store";
 import type { ExecutionFiles } from "../files/execution-files.ts";
 import type { FileParameter } from "../parameters/file-parameters.ts";
@@ -7,12 +8,30 @@ import { ExecutionLog } from "./log.ts";
 /** What a call asks of an instance. */
 export type CallInput =
   | { readonly kind: "inline" /** JSON object text. */; readonly argumentsText: string }
-  | { readonly kind: "handler" /** JSON of HandlerRequestHead. */; readonly head: string; readonly body: Uint8Array };
+  | {
+      readonly kind: "handler";
+      /** JSON of HandlerRequestHead. */
+      readonly head: string;
+      /** Whole; or, when it is long or its length is not known, as it comes: read when the call is at its turn, and no faster than it is taken. */
+      readonly body: Uint8Array | Readable;
+      /** Where a response that comes in pieces goes; null: pieces are gathered, up to the limit of results. */
+      readonly sink: ResponseSink | null;
+    }
+  | { readonly kind: "script" /** JSON object text. */; readonly dataText: string };
+
+/** Takes a response that comes in pieces. Nothing is called after the execution's end, which ends the response too. */
+export interface ResponseSink {
+  /** Once, before the first piece. `head` is JSON of a HandlerResponseHead, unchecked. */
+  begin(head: string): void;
+  /** False: no more, please, until `execution.resume()`. The bytes are the sink's. */
+  write(piece: Buffer): boolean;
+}
 
 /** How an execution ended. */
 export type Outcome =
   | { readonly state: "succeeded"; readonly result: string }
-  | { readonly state: "responded"; readonly head: string; readonly body: Buffer }
+  /** `body` is null when head and body have gone to the sink. */
+  | { readonly state: "responded"; readonly head: string; readonly body: Buffer | null }
   | { readonly state: "failed" | "timed_out" | "cancelled"; readonly error: TreadleError };
 
 /** What is called. */
@@ -28,11 +47,31 @@ export interface CallTarget {
   readonly fileParameters: readonly FileParameter[] | null;
 }
 
+/** What made a call happen. */
+export type Trigger = "sync" | "async" | "schedule" | "replay";
+
+/** What has an execution in hand. */
+export interface ExecutionHolder {
+  /** Gives up on it and fails it with this error. */
+  abandon(execution: Execution, error: TreadleError): void;
+  resume?(execution: Execution): void;
+}
+
+export interface ExecutionOptions {
+  readonly id?: string;
+  readonly trigger?: Trigger;
+  /** Instead of the target's, ms. */
+  readonly timeoutMs?: number;
+}
+
 /** One call of a function on its way through queue and instance. Times are of `performance.now()`, ms. */
 export class Execution {
-  readonly id: string = createExecutionId();
+  readonly id: string;
+  readonly trigger: Trigger;
   readonly target: CallTarget;
   readonly input: CallInput;
+  /** Time limit of this execution, ms. */
+  readonly timeoutMs: number;
   readonly queuedAt: number = performance.now();
   startedAt = 0;
   endedAt = 0;
@@ -43,12 +82,30 @@ export class Execution {
   timer: NodeJS.Timeout | undefined;
   /** The files it was given, opens and saves; null until it has to do with any. */
   files: ExecutionFiles | null = null;
+  /** Set by whatever holds it now, a queue or an instance: ends it before its time (`cancel`), lets a full sink's pieces flow again (`resume`). */
+  holder: ExecutionHolder | null = null;
   readonly #onEnd: (execution: Execution) => void;
 
-  constructor(target: CallTarget, input: CallInput, onEnd: (execution: Execution) => void) {
+  constructor(target: CallTarget, input: CallInput, onEnd: (execution: Execution) => void, options: ExecutionOptions = {}) {
+    this.id = options.id ?? createExecutionId();
+    this.trigger = options.trigger ?? "sync";
+    this.timeoutMs = options.timeoutMs ?? target.timeoutMs;
     this.target = target;
     this.input = input;
     this.#onEnd = onEnd;
+  }
+
+  /** Ends it with CANCELLED, wherever it is. */
+  cancel(reason: string): void {
+    if (this.outcome !== null) return;
+    const error = new TreadleError("CANCELLED", `The call of ${this.target.functionName} was cancelled: ${reason}`);
+    if (this.holder === null) this.fail(error);
+    else this.holder.abandon(this, error);
+  }
+
+  /** Its sink takes pieces again. */
+  resume(): void {
+    this.holder?.resume?.(this);
   }
 
   /** Time user code had, ms; 0 when it never started. */

@@ -11,12 +11,12 @@ export function executionRecord(execution: Execution, limit: number): ExecutionR
     function: target.functionName,
     version: target.version,
     language: target.language,
-    trigger: "sync",
+    trigger: execution.trigger,
     state: outcome === null || outcome.state === "responded" ? "succeeded" : outcome.state,
     startedAt: Date.now() - (performance.now() - execution.queuedAt),
     queuedMs: execution.queuedMs,
     durationMs: execution.durationMs,
-    input: cut(input.kind === "inline" ? input.argumentsText : input.head, limit),
+    input: cut(input.kind === "handler" ? input.head : input.kind === "inline" ? input.argumentsText : input.dataText, limit),
     output:
       outcome === null
         ? null

@@ -1,8 +1,9 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { LoadReport, LoadRequest, Runtime } from "@treadle/runtimes";
-import type { Mount, Sandbox, SandboxLimits } from "@treadle/sandbox";
-import type { Program } from "../program.ts";
+import type { Mount, Sandbox } from "@treadle/sandbox";
+import { usualLimits } from "../build-programs.ts";
+import type { Program, ProgramLimits } from "../program.ts";
 import type { FunctionsSettings } from "../settings.ts";
 import { Instance, type InstanceListener } from "./instance.ts";
 import type { Prewarmed } from "./prewarmed.ts";
@@ -22,16 +23,12 @@ const DEPENDENCY_MOUNTS: Readonly<Record<string, { readonly folder: string; read
 
 /** The settings a prewarmed process of a runtime is started with. */
 export function usualProcessSettings(runtime: Runtime, settings: FunctionsSettings): ProcessSettings {
-  return { runtime, limits: limitsFor(settings, settings.memoryBytes), heapBytes: settings.heapBytes, mounts: [], egress: null };
-}
-
-function limitsFor(settings: FunctionsSettings, memoryBytes: number): SandboxLimits {
   return {
-    memoryBytes,
-    processes: settings.processes,
-    cpus: settings.cpus,
-    scratchBytes: settings.scratchBytes,
-    openFiles: settings.openFiles,
+    runtime,
+    limits: { ...usualLimits(settings), openFiles: settings.openFiles },
+    heapBytes: settings.heapBytes,
+    mounts: [],
+    egress: null,
   };
 }
 
@@ -67,7 +64,7 @@ export class InstanceStarter {
 
   async #process(program: Program, dependencies: string | null): Promise<RuntimeProcess> {
     const usual = usualProcessSettings(program.runtime, this.#settings);
-    if (dependencies === null && program.memoryBytes === this.#settings.memoryBytes) {
+    if (dependencies === null && isUsual(program.limits, this.#settings)) {
       const process = this.#prewarmed.take(program.runtime) ?? (await RuntimeProcess.start(this.#ground, usual));
       if (program.egress !== null) await process.sandbox.setEgress(program.egress);
       return process;
@@ -78,11 +75,11 @@ export class InstanceStarter {
       mounts.push({ source: join(dependencies, mount.folder), target: mount.target, access: "read-only" });
     return RuntimeProcess.start(this.#ground, {
       runtime: program.runtime,
-      limits: limitsFor(this.#settings, program.memoryBytes),
+      limits: { ...program.limits, openFiles: this.#settings.openFiles },
       // A function with a limit of its own may use it: the heap grows with the limit.
       heapBytes: Math.max(
         this.#settings.heapBytes,
-        program.memoryBytes - (this.#settings.memoryBytes - this.#settings.heapBytes),
+        program.limits.memoryBytes - (this.#settings.memoryBytes - this.#settings.heapBytes),
       ),
       mounts,
       egress: program.egress,
@@ -108,6 +105,16 @@ export class InstanceStarter {
       limits: { resultBytes, logBytes, logEntryCharacters },
     };
   }
+}
+
+function isUsual(limits: ProgramLimits, settings: FunctionsSettings): boolean {
+  const usual = usualLimits(settings);
+  return (
+    limits.memoryBytes === usual.memoryBytes &&
+    limits.processes === usual.processes &&
+    limits.cpus === usual.cpus &&
+    limits.scratchBytes === usual.scratchBytes
+  );
 }
 
 /** `/x` of `/x/node_modules`; the path itself where the packages lie in it directly. */

@@ -114,7 +114,11 @@ export class Instance implements ProcessOwner {
     const id = this.#inFlight.add(execution);
     execution.channelId = id;
     const { input, target } = execution;
-    if (input.kind === "handler") this.process.writer.writeHandlerCall(id, target.functionNameBytes, input.head, input.body);
+    execution.holder = this;
+    if (input.kind === "handler") {
+      if (!(input.body instanceof Uint8Array)) throw new TypeError("bodies in pieces are not sent yet");
+      this.process.writer.writeHandlerCall(id, target.functionNameBytes, input.head, input.body);
+    } else if (input.kind === "script") throw new TypeError("scripts are not called yet");
     else if (target.fileParameters === null)
       this.process.writer.writeInlineCall(id, target.functionNameBytes, input.argumentsText);
     else {
@@ -128,7 +132,7 @@ export class Instance implements ProcessOwner {
   #begin(execution: Execution): void {
     execution.startedAt = performance.now();
     clearTimeout(execution.timer);
-    execution.timer = setTimeout(timeOut, execution.target.timeoutMs, this, execution);
+    execution.timer = setTimeout(timeOut, execution.timeoutMs, this, execution);
   }
 
   /**
@@ -375,10 +379,10 @@ export class Instance implements ProcessOwner {
 }
 
 function timeOut(instance: Instance, execution: Execution): void {
-  const message = `${execution.target.functionName} took longer than ${execution.target.timeoutMs} ms and was ended.`;
+  const message = `${execution.target.functionName} took longer than ${execution.timeoutMs} ms and was ended.`;
   instance.abandon(
     execution,
-    new TreadleError("TIMED_OUT", message, { details: { limitMs: execution.target.timeoutMs, phase: "running" } }),
+    new TreadleError("TIMED_OUT", message, { details: { limitMs: execution.timeoutMs, phase: "running" } }),
   );
 }
 

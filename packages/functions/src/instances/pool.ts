@@ -1,6 +1,6 @@
 import { isTreadleError, TreadleError } from "@treadle/errors";
 import type { LoadReport } from "@treadle/runtimes";
-import type { Execution } from "../executions/execution.ts";
+import type { Execution, ExecutionHolder } from "../executions/execution.ts";
 import type { Program } from "../program.ts";
 import type { FunctionsSettings } from "../settings.ts";
 import type { Instance, InstanceListener } from "./instance.ts";
@@ -11,7 +11,7 @@ const FIRST_BACKOFF_MS = 100;
 const LONGEST_BACKOFF_MS = 10_000;
 
 /** The instances of one program and the calls that wait for them. */
-export class Pool implements InstanceListener {
+export class Pool implements InstanceListener, ExecutionHolder {
   readonly program: Program;
   readonly #settings: FunctionsSettings;
   readonly #roster: Roster;
@@ -54,8 +54,17 @@ export class Pool implements InstanceListener {
       return;
     }
     this.#waiting.push(execution);
+    execution.holder = this;
     execution.timer = setTimeout(() => this.#giveUpWaiting(execution), this.#settings.waitMs);
     this.#grow();
+  }
+
+  /** Gives up on an execution that waits. */
+  abandon(execution: Execution, error: TreadleError): void {
+    const at = this.#waiting.indexOf(execution);
+    if (at < 0) return;
+    this.#waiting.splice(at, 1);
+    execution.fail(error);
   }
 
   /**
@@ -118,18 +127,9 @@ export class Pool implements InstanceListener {
   }
 
   #giveUpWaiting(execution: Execution): void {
-    const at = this.#waiting.indexOf(execution);
-    if (at < 0) return;
-    this.#waiting.splice(at, 1);
-    execution.fail(
-      new TreadleError(
-        "SERVER_BUSY",
-        `${execution.target.functionName} waited ${this.#settings.waitMs} ms for an instance and did not get one.`,
-        {
-          details: { phase: "queued", limitMs: this.#settings.waitMs },
-        },
-      ),
-    );
+    const message = `${execution.target.functionName} waited ${this.#settings.waitMs} ms for an instance and did not get one.`;
+    const details = { phase: "queued", limitMs: this.#settings.waitMs };
+    this.abandon(execution, new TreadleError("SERVER_BUSY", message, { details }));
   }
 
   #grow(): void {

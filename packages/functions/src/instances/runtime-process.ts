@@ -65,7 +65,7 @@ export class RuntimeProcess {
     let sandbox: Sandbox;
     try {
       sandbox = await driver.spawn({
-        command: runtime.command({ transport: "frames", heapBytes: settings.heapBytes }),
+        command: runtime.command({ transport: "frames", heapBytes: settings.heapBytes, code: null, dependencies: null }),
         environment: runtime.environment,
         workingDirectory: "/tmp",
         root: runtime.root,

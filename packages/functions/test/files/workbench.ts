@@ -132,15 +132,11 @@ export class Workbench implements AsyncDisposable {
 
   /** The body of a handler's answer, as JSON. */
   async respond<Result = unknown>(workspace: string, name: string, body = ""): Promise<Result> {
-    const execution = await this.functions.respond(workspace, name, {
-      method: "POST",
-      url: "/",
-      headers: {},
-      body: Buffer.from(body),
-    });
+    const request = { method: "POST", url: "/", headers: {}, body: Buffer.from(body) };
+    const execution = await this.functions.call({ workspace, function: name, input: { kind: "handler", request } });
     const { outcome } = execution;
     if (outcome?.state !== "responded") throw new Error(`${name}: ${JSON.stringify(outcome)}`);
-    return JSON.parse(outcome.body.toString()) as Result;
+    return JSON.parse(String(outcome.body)) as Result;
   }
 
   /** The code a call failed with, and its message. */

@@ -55,7 +55,7 @@ export const sourceFile = z
 export const functionInput = z
   .strictObject({
     language: z.string().max(64).optional().describe("`node` (default), `python`, or a full runtime name."),
-    contract: z.enum(["inline", "handler"]).optional(),
+    contract: z.enum(["inline", "handler", "script"]).optional(),
     code: z.string().optional().describe("inline: the function's body; parameters are variables in scope."),
     files: z.array(sourceFile).max(10_000).optional().describe("handler: its source files."),
     entrypoint: z.string().max(512).optional().describe("handler: the file that exports the function."),
@@ -68,7 +68,7 @@ export const functionView = z
   .object({
     name: z.string(),
     language: z.string(),
-    contract: z.enum(["inline", "handler"]),
+    contract: z.enum(["inline", "handler", "script"]),
     code: z.string().optional(),
     files: z.array(sourceFile).optional(),
     entrypoint: z.string().nullable(),

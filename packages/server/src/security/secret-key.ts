@@ -6,7 +6,7 @@ import { TreadleError } from "@treadle/errors";
 const BYTES = 32;
 
 /** What keys are derived for. Each has its own, so that one that leaked says nothing of the others. */
-export type KeyPurpose = "link signatures";
+export type KeyPurpose = "link signatures" | "secrets" | "callback signatures";
 
 /** The server's secret; never logged, never part of an answer. */
 export class SecretKey {

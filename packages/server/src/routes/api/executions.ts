@@ -53,11 +53,19 @@ export function executionRoutes({ functions, store }: ApiParts): FastifyPluginAs
         const execution =
           asked === undefined
             ? await functions.run(workspace, name, request.body.parameters ?? {})
-            : await functions.respond(workspace, name, {
-                method: asked.method.toUpperCase(),
-                url: asked.path,
-                headers: asked.headers,
-                body: asked.bodyBase64 === undefined ? Buffer.from(asked.body ?? "") : Buffer.from(asked.bodyBase64, "base64"),
+            : await functions.call({
+                workspace,
+                function: name,
+                input: {
+                  kind: "handler",
+                  request: {
+                    method: asked.method.toUpperCase(),
+                    url: asked.path,
+                    headers: asked.headers,
+                    body:
+                      asked.bodyBase64 === undefined ? Buffer.from(asked.body ?? "") : Buffer.from(asked.bodyBase64, "base64"),
+                  },
+                },
               });
         const { outcome, target } = execution;
         const error = outcome !== null && "error" in outcome ? outcome.error.toJSON().error : null;
@@ -77,7 +85,7 @@ export function executionRoutes({ functions, store }: ApiParts): FastifyPluginAs
             logs: [...execution.log.entries],
           },
           ...(outcome?.state === "succeeded" ? { result: JSON.parse(outcome.result) } : {}),
-          ...(outcome?.state === "responded" ? { response: responseOf(outcome.head, outcome.body) } : {}),
+          ...(outcome?.state === "responded" ? { response: responseOf(outcome.head, outcome.body ?? Buffer.alloc(0)) } : {}),
         };
       },
     );
