@@ -1,9 +1,6 @@
-import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { languageFolders } from "./language-folders.ts";
 import type { MissingRuntime, Runtime, RuntimeManifest } from "./runtime.ts";
-
-/** The folder of all languages: each folder in it with a manifest.ts is one. */
-const LANGUAGES = join(import.meta.dirname, "..");
 
 /** The languages of this machine. */
 export interface Runtimes {
@@ -15,10 +12,9 @@ export interface Runtimes {
 
 /** Looks for every known language on this machine. */
 export async function findRuntimes(): Promise<Runtimes> {
-  const folders = readdirSync(LANGUAGES).filter((name) => existsSync(join(LANGUAGES, name, "manifest.ts")));
   const found = await Promise.all(
-    folders.sort().map(async (folder) => {
-      const { manifest } = (await import(join(LANGUAGES, folder, "manifest.ts"))) as { manifest: RuntimeManifest };
+    languageFolders().map(async ({ path }) => {
+      const { manifest } = (await import(join(path, "manifest.ts"))) as { manifest: RuntimeManifest };
       return manifest.find();
     }),
   );

@@ -8,6 +8,7 @@ export {
 } from "./file-frames.ts";
 export { findRuntimes, type Runtimes } from "./find-runtimes.ts";
 export { FrameKind, type FrameListener, FrameReader, FrameWriter, MAX_FRAME_BYTES } from "./frames.ts";
+export { type LanguageFolder, languageFolders } from "./language-folders.ts";
 export {
   type ChannelLimits,
   checkedLoadReport,

@@ -1,9 +1,11 @@
 import { readFileSync } from "node:fs";
 import { isTreadleError } from "@treadle/errors";
 import { Command } from "commander";
+import { addCompletion } from "./commands/completion.ts";
 import { deployCommand } from "./commands/deploy.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import { fileCommand } from "./commands/file.ts";
+import { initCommand } from "./commands/init.ts";
 import { logsCommand } from "./commands/logs.ts";
 import { reportError } from "./commands/report-error.ts";
 import { runCommand } from "./commands/run.ts";
@@ -21,7 +23,7 @@ const program = new Command("treadle")
   });
 for (const [heading, commands] of [
   ["Server:", [serveCommand(), doctorCommand()]],
-  ["Functions:", [deployCommand(), runCommand(), logsCommand()]],
+  ["Functions:", [initCommand(), deployCommand(), runCommand(), logsCommand()]],
   ["Files:", [fileCommand()]],
 ] as const) {
   for (const command of commands) {
@@ -29,6 +31,7 @@ for (const [heading, commands] of [
     for (const each of command.commands) each.copyInheritedSettings(program);
   }
 }
+addCompletion(program);
 
 // Whoever reads our output may stop doing so (`treadle logs -f | head`).
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
