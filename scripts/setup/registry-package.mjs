@@ -13,12 +13,17 @@ export function lockedPackage(name) {
   return entry;
 }
 
-/**
- * Fetches a package of the lock with the machine's npm (so by the machine's registry, proxy and certificates), checks it against the
- * hash in the lock and unpacks the named members (without their `package/` prefix) into `folder`. Runs none of its scripts.
- */
+/** Fetches a package as package-lock.json pins it: see fetchPackage. */
 export async function fetchLockedPackage(name, folder, members) {
   const { version, integrity } = lockedPackage(name);
+  await fetchPackage({ name, version, integrity }, folder, members);
+}
+
+/**
+ * Fetches a package with the machine's npm (so by the machine's registry, proxy and certificates), checks it against its hash
+ * and unpacks the named members (without their `package/` prefix) into `folder`. Runs none of its scripts.
+ */
+export async function fetchPackage({ name, version, integrity }, folder, members) {
   const npm = npmProgram();
   if (!npm) throw new Error("npm is not on the PATH; it comes with Node");
   console.log(`setup: fetching ${name} ${version}`);
@@ -34,7 +39,7 @@ export async function fetchLockedPackage(name, folder, members) {
   const path = join(folder, archive);
   const [algorithm, expected] = integrity.split("-");
   const actual = createHash(algorithm).update(readFileSync(path)).digest("base64");
-  if (actual !== expected) throw new Error(`${name} ${version} as served by the registry is not the one in package-lock.json`);
+  if (actual !== expected) throw new Error(`${name} ${version} as served by the registry has another hash than the one expected`);
   const unpacked = await run(["tar", "-xzf", path, "-C", folder, "--no-same-owner", "--strip-components=1", ...members], {
     quiet: true,
   });
