@@ -5,7 +5,8 @@ import type { SandboxDriver } from "@treadle/sandbox";
 import type { Store, WorkspaceDefinition } from "@treadle/store";
 import { type FunctionCall, inputFor, jsonText } from "./call.ts";
 import type { DependencyInstaller } from "./dependencies/index.ts";
-import { type CallInput, Execution, type ExecutionOptions } from "./executions/execution.ts";
+import { type CallInput, type CallTarget, Execution, type ExecutionOptions } from "./executions/execution.ts";
+import { LiveExecutions } from "./executions/live-executions.ts";
 import { executionRecord } from "./executions/record.ts";
 import { Statistics } from "./executions/statistics.ts";
 import { FileFolders } from "./files/file-folders.ts";
@@ -39,13 +40,15 @@ export class Functions implements AsyncDisposable {
   readonly runtimes: Runtimes;
   readonly settings: FunctionsSettings;
   readonly statistics = new Statistics();
+  /** What waits or runs now. */
+  readonly live = new LiveExecutions();
   readonly #store: Store;
   readonly #workspaces: Workspaces;
   readonly #dependencies: WorkspaceDependencies;
   readonly #roster: Roster;
   readonly #prewarmed: Prewarmed;
   readonly #folders: FileFolders;
-  readonly #live = new Set<RuntimeProcess>();
+  readonly #processes = new Set<RuntimeProcess>();
   readonly #idleTimer: NodeJS.Timeout;
   #inFlight = 0;
   #draining = false;
@@ -64,7 +67,7 @@ export class Functions implements AsyncDisposable {
       copies: driver.name === "none",
       warn: options.warn,
     });
-    const ground = { driver, folders: this.#folders, live: this.#live };
+    const ground = { driver, folders: this.#folders, live: this.#processes };
     this.#prewarmed = new Prewarmed({
       ground,
       count: settings.prewarmed,
@@ -163,6 +166,17 @@ export class Functions implements AsyncDisposable {
     });
   }
 
+  /**
+   * What `call` would call, checked as it would be but not called.
+   * @throws UNKNOWN_WORKSPACE, UNKNOWN_FUNCTION, INVALID_PARAMETERS, BAD_REQUEST, SERVER_BUSY
+   */
+  async check(call: Pick<FunctionCall, "workspace" | "function" | "input">): Promise<CallTarget> {
+    const loaded = this.#workspaces.inMemory(call.workspace) ?? (await this.#workspaces.get(call.workspace));
+    const target = this.#target(loaded, call.function);
+    inputFor(target, call.input);
+    return target;
+  }
+
   /** The instances alive now. */
   instances(): InstanceView[] {
     return [...this.#roster.instances].map(viewOf);
@@ -200,7 +214,7 @@ export class Functions implements AsyncDisposable {
         for (const execution of pool.close("the server stops")) execution.fail(stopping());
       }
     }
-    await Promise.all([...this.#live].map((process) => process.kill("the server stops")));
+    await Promise.all([...this.#processes].map((process) => process.kill("the server stops")));
     await this.#prewarmed[Symbol.asyncDispose]();
     await this.#folders[Symbol.asyncDispose]();
     await this.#dependencies[Symbol.asyncDispose]();
@@ -230,6 +244,7 @@ export class Functions implements AsyncDisposable {
   ): Execution {
     const ended = (execution: Execution) => {
       this.#inFlight -= 1;
+      this.live.remove(execution);
       this.statistics.count(execution);
       if (options.recordedByCaller !== true) this.#store.executions.record(executionRecord(execution, this.settings.recordBytes));
       onEnd(execution);
@@ -237,6 +252,7 @@ export class Functions implements AsyncDisposable {
     };
     const execution = new Execution(target, input, ended, options);
     this.#inFlight += 1;
+    this.live.add(execution);
     target.pool.submit(execution);
     return execution;
   }

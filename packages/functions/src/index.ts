@@ -6,7 +6,8 @@ export {
   type DependencySettings,
   findUv,
 } from "./dependencies/index.ts";
-export type { CallInput, Execution, Outcome, ResponseSink, Trigger } from "./executions/execution.ts";
+export type { CallInput, CallTarget, Execution, Outcome, ResponseSink, Trigger } from "./executions/execution.ts";
+export type { LiveExecutions, LiveListener } from "./executions/live-executions.ts";
 export type { LogEntry } from "./executions/log.ts";
 export { DURATION_BUCKETS_MS, type ExecutionTotals } from "./executions/statistics.ts";
 export { type FunctionInput, type FunctionSettings, INLINE_SOURCE_PATH } from "./function-input.ts";

@@ -62,12 +62,18 @@ export interface ExecutionOptions {
   readonly trigger?: Trigger;
   /** Instead of the target's, ms. */
   readonly timeoutMs?: number;
+  /** How often it has been begun, this time included; default 1. */
+  readonly attempt?: number;
 }
+
+/** How far an execution is. */
+export type ExecutionState = "queued" | "running" | "succeeded" | "failed" | "timed_out" | "cancelled";
 
 /** One call of a function on its way through queue and instance. Times are of `performance.now()`, ms. */
 export class Execution {
   readonly id: string;
   readonly trigger: Trigger;
+  readonly attempt: number;
   readonly target: CallTarget;
   readonly input: CallInput;
   /** Time limit of this execution, ms. */
@@ -84,11 +90,15 @@ export class Execution {
   files: ExecutionFiles | null = null;
   /** Set by whatever holds it now, a queue or an instance: ends it before its time (`cancel`), lets a full sink's pieces flow again (`resume`). */
   holder: ExecutionHolder | null = null;
+  /** Its neighbours in the list of live executions. */
+  previous: Execution | null = null;
+  next: Execution | null = null;
   readonly #onEnd: (execution: Execution) => void;
 
   constructor(target: CallTarget, input: CallInput, onEnd: (execution: Execution) => void, options: ExecutionOptions = {}) {
     this.id = options.id ?? createExecutionId();
     this.trigger = options.trigger ?? "sync";
+    this.attempt = options.attempt ?? 1;
     this.timeoutMs = options.timeoutMs ?? target.timeoutMs;
     this.target = target;
     this.input = input;
@@ -106,6 +116,17 @@ export class Execution {
   /** Its sink takes pieces again. */
   resume(): void {
     this.holder?.resume?.(this);
+  }
+
+  /** A response is a success, whatever its status: the function decided on it. */
+  get state(): ExecutionState {
+    if (this.outcome === null) return this.startedAt === 0 ? "queued" : "running";
+    return this.outcome.state === "responded" ? "succeeded" : this.outcome.state;
+  }
+
+  /** What it ended with, if it did not succeed. */
+  get error(): TreadleError | null {
+    return this.outcome !== null && "error" in this.outcome ? this.outcome.error : null;
   }
 
   /** Time user code had, ms; 0 when it never started. */

@@ -6,6 +6,8 @@ export interface LogEntry {
   /** ms since 1970. */
   readonly time: number;
   readonly message: string;
+  /** What was logged beside the message, where the runtime sends it apart: a JSON value. */
+  readonly fields?: unknown;
   /** Set on the entry after which lines were dropped, and on entries that were cut. */
   readonly code?: "LOG_TRUNCATED";
 }
@@ -20,13 +22,15 @@ export class ExecutionLog {
   #full = false;
   /** Lines that came after the log was full. */
   dropped = 0;
+  /** Told of every entry as it comes; null while nobody follows the execution. */
+  onEntry: ((entry: LogEntry) => void) | null = null;
 
   get entries(): readonly LogEntry[] {
     return this.#entries ?? NONE;
   }
 
   /** Adds a line; returns false when it was dropped because the log is full. */
-  add(level: LogLevel, time: number, message: string, cut: boolean, limitBytes: number): boolean {
+  add(level: LogLevel, time: number, message: string, cut: boolean, limitBytes: number, fields?: unknown): boolean {
     if (this.#full) {
       this.dropped += 1;
       return false;
@@ -36,7 +40,7 @@ export class ExecutionLog {
     if (this.#bytes > limitBytes) {
       this.#full = true;
       if (this.#entries.at(-1)?.code !== "LOG_TRUNCATED") {
-        this.#entries.push({
+        this.#push({
           level: "warn",
           time,
           message: `[log truncated: it reached its limit of ${limitBytes} bytes]`,
@@ -45,7 +49,13 @@ export class ExecutionLog {
       }
       return false;
     }
-    this.#entries.push(cut ? { level, time, message, code: "LOG_TRUNCATED" } : { level, time, message });
+    const entry: LogEntry = cut ? { level, time, message, code: "LOG_TRUNCATED" } : { level, time, message };
+    this.#push(fields === undefined ? entry : { ...entry, fields });
     return true;
+  }
+
+  #push(entry: LogEntry): void {
+    this.#entries?.push(entry);
+    this.onEntry?.(entry);
   }
 }

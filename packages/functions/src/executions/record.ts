@@ -3,8 +3,7 @@ import type { Execution } from "./execution.ts";
 
 /** What is kept of an ended execution. Input and output are cut to `limit` characters. */
 export function executionRecord(execution: Execution, limit: number): ExecutionRecord {
-  const { target, input, outcome, log } = execution;
-  const error = outcome !== null && "error" in outcome ? outcome.error : null;
+  const { target, input, outcome, log, error } = execution;
   return {
     id: execution.id,
     workspace: target.workspace,
@@ -12,7 +11,7 @@ export function executionRecord(execution: Execution, limit: number): ExecutionR
     version: target.version,
     language: target.language,
     trigger: execution.trigger,
-    state: outcome === null || outcome.state === "responded" ? "succeeded" : outcome.state,
+    state: execution.state,
     startedAt: Date.now() - (performance.now() - execution.queuedAt),
     queuedMs: execution.queuedMs,
     durationMs: execution.durationMs,

@@ -25,9 +25,8 @@ export class Statistics {
   }
 
   count(execution: Execution): void {
-    const outcome = execution.outcome;
-    const state = outcome === null || outcome.state === "responded" ? "succeeded" : outcome.state;
-    const code = outcome !== null && "error" in outcome ? outcome.error.code : "";
+    const { state } = execution;
+    const code = execution.error?.code ?? "";
     const key = `${execution.target.language} ${state} ${code}`;
     let totals = this.#totals.get(key);
     if (totals === undefined) {
