@@ -45,6 +45,7 @@ export function buildPrograms(
       entrypoint: null,
       functionNames: new Set(definitions.map((each) => each.name)),
       environment: {},
+      mask: null,
       limits: {
         ...usualLimits(settings),
         memoryBytes: Math.max(settings.memoryBytes, ...definitions.map((each) => each.settings.memoryBytes ?? 0)),
@@ -69,6 +70,7 @@ export function buildPrograms(
       entrypoint: definition.entrypoint,
       functionNames: new Set([definition.name]),
       environment: {},
+      mask: null,
       limits: { ...usualLimits(settings), memoryBytes: definition.settings.memoryBytes ?? settings.memoryBytes },
       egress: egressOf([definition]),
       maxInstances: definition.settings.maxInstances ?? settings.maxInstancesPerFunction,

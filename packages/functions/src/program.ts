@@ -49,6 +49,8 @@ export interface Program {
   readonly entrypoint: string | null;
   readonly functionNames: ReadonlySet<string>;
   readonly environment: Readonly<Record<string, string>>;
+  /** Takes the values of its secrets out of a text (log lines, output, messages and stacks) before that is kept or sent; null: it has none. */
+  readonly mask: ((text: string) => string) | null;
   readonly limits: ProgramLimits;
   readonly egress: EgressPolicy | null;
   readonly maxInstances: number;

@@ -74,6 +74,16 @@ export class Workspaces {
   }
 
   /**
+   * What a reference calls: `name`, `name@3` (a version), `name@alias`. At once, without a promise, for whatever is in memory.
+   * @throws UNKNOWN_FUNCTION, NOT_DEPLOYED, UNKNOWN_DEPLOYMENT, UNRESOLVED_SECRET, SECRET_UNREADABLE, UNKNOWN_RUNTIME
+   */
+  target(loaded: LoadedWorkspace, reference: string): CallableFunction | Promise<CallableFunction> {
+    const target = loaded.functions.get(reference);
+    if (target !== undefined) return target;
+    throw loaded.refusals.get(reference) ?? unknownFunction(loaded.definition.name, reference);
+  }
+
+  /**
    * Makes a change: checks it, loads the changed code in a sandbox to find syntax errors, stores it, and lets calls
    * go to the new code. A change that is refused changes nothing.
    * @throws BAD_REQUEST, UNKNOWN_FUNCTION, UNKNOWN_RUNTIME, INVALID_SCHEMA, SYNTAX_ERROR, CONFLICT, STORAGE_UNAVAILABLE, SANDBOX_UNAVAILABLE
@@ -215,9 +225,13 @@ export class Workspaces {
         contract: each.definition.contract,
         check: each.check,
         pool,
+        public: false,
+        requestBytes: 20 * 1024 * 1024,
+        asyncTimeoutMs: 900_000,
+        concurrencyLimit: null,
       });
     }
-    const loaded: LoadedWorkspace = { definition, functions: callable, pools };
+    const loaded: LoadedWorkspace = { definition, functions: callable, refusals: new Map(), pools };
     const old = this.#loaded.get(definition.name);
     this.#loaded.set(definition.name, loaded);
     for (const [key, pool] of old?.pools ?? []) {
