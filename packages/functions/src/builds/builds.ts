@@ -49,7 +49,7 @@ export interface Build {
   readonly sourceBytes: number;
   readonly sourceFiles: number;
   readonly lockDigest: string | null;
-  /** Layers, hex sha256. */
+  /** Layers, hex sha256, and the bytes of their files, unpacked. */
   readonly layers: readonly { readonly kind: "dependencies" | "code"; readonly sha256: string; readonly bytes: number }[];
   readonly artifactBytes: number | null;
   readonly durationMs: number | null;
@@ -97,8 +97,8 @@ export interface Builds extends AsyncDisposable {
   log(id: string, after?: number, signal?: AbortSignal): AsyncIterable<BuildLogLine>;
   /** The layers of a ready build as folders; brought from storage when they are not on this machine. @throws FILE_DAMAGED */
   artifact(id: string): Promise<Artifact>;
-  /** The dependencies that npm or uv installed for a build, when its runtime has such an installer and its source a manifest; else null. */
-  installed(id: string): (() => Promise<{ readonly directory: string }>) | null;
+  /** What gets the dependencies in place that npm or uv installed for a ready build; null: its runtime has no such installer, or its source no manifest. */
+  installed(id: string): Promise<(() => Promise<{ readonly directory: string }>) | null>;
   /** The files of a build's source, by path. */
   sourceEntries(id: string): Promise<SourceEntry[]>;
   /** Contents of some of them, each at most `limit` bytes (longer ones are left out). */
