@@ -88,6 +88,12 @@ export interface Sandbox extends AsyncDisposable {
   readonly runDirectory: string;
   /** The path by which the program finds `target`, a path inside: the same, except with the driver `none`. */
   pathInside(target: string): string;
+  /**
+   * A stream to the unix socket that a program inside listens on, at `path`: directly in its /tmp, which is its own and of bounded size. Whatever user code
+   * puts there instead (a link, a fifo, a file) is not opened. Listen to `error` at once.
+   * @throws Error with the kernel's code: ENOENT, ECONNREFUSED while nobody listens, ENOTSOCK; RangeError for other paths
+   */
+  connect(path: string): Promise<Duplex>;
   /** Resolves (never rejects) when no process of the sandbox is left and what it used on the host is cleaned up. */
   readonly exited: Promise<SandboxExit>;
   /** Changes memory, processes and cpus of the running sandbox. */

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { createBubblewrapDriver, type Finding } from "../src/index.ts";
 import { type AttemptReport, runAttempts } from "./attempts.ts";
 import { processesWith, until } from "./host-processes.ts";
+import { type ConnectionReport, connectionAttempts, echoes } from "./inner-socket-attempts.ts";
 import { MEBIBYTE, outcome, PYTHON, python, start } from "./programs.ts";
 
 export interface UserReport {
@@ -25,6 +26,8 @@ export interface UserReport {
   readonly marker: string;
   /** Processes of sandboxes before and some time after kill -9 of the host that had them. */
   readonly killedHost: readonly [number, number];
+  readonly echo: string;
+  readonly connections: ConnectionReport;
 }
 
 const FORK_BOMB = `import os, time
@@ -102,6 +105,8 @@ const report: UserReport = {
   leftRunDirectories: await readdir(join(stateDirectory, "run")).catch(() => []),
   marker,
   killedHost: await killHost(),
+  echo: await echoes(driver),
+  connections: await connectionAttempts(driver),
 };
 await driver[Symbol.asyncDispose]();
 process.stdout.write(`${JSON.stringify(report)}\n`);

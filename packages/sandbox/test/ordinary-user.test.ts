@@ -73,6 +73,13 @@ test("as an ordinary user the sandbox holds as well", (ctx) => {
   expect(processesWith(report.marker)).toEqual([]);
   expect(report.killedHost[0]).toBeGreaterThanOrEqual(10);
   expect(report.killedHost[1]).toBe(0);
+  expect(report.echo).toBe("HELLO");
+  expect(Object.values(report.connections.results)).not.toContain("connected");
+  expect([report.connections.results.link, report.connections.connections, report.connections.opens]).toEqual([
+    "ENOTSOCK",
+    0,
+    false,
+  ]);
 });
 
 test("without control groups that is said once, with the way to get them", (ctx) => {

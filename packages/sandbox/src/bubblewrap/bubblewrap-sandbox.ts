@@ -3,6 +3,7 @@ import type { Duplex, Readable } from "node:stream";
 import type { ControlGroup, GroupLimits } from "../cgroup/control-group.ts";
 import type { Egress } from "../egress/egress.ts";
 import { readExitStatus } from "../exit-status.ts";
+import { connectToSocket, innermostInit, scratchName } from "../inner-socket.ts";
 import type { EgressCounts, EgressPolicy, Sandbox, SandboxExit } from "../sandbox.ts";
 import type { Watchdog, Watched } from "../watchdog/watchdog.ts";
 import type { Launched } from "./launch.ts";
@@ -62,6 +63,19 @@ export class BubblewrapSandbox implements Sandbox {
 
   pathInside(target: string): string {
     return target;
+  }
+
+  /**
+   * Through /proc/PID/root of the sandbox's pid 1, bubblewrap's reaper, whose root user code cannot change. As root that takes CAP_SYS_PTRACE; an ordinary
+   * user may because the user namespace is his.
+   */
+  async connect(path: string): Promise<Duplex> {
+    const name = scratchName(path);
+    const init = innermostInit(this.pid);
+    return connectToSocket(`/proc/${init}/root/tmp/${name}`, () => {
+      // Our child is not reaped before we hear of it, and its child still is its child: the id was not given to another process meanwhile.
+      if (this.#gone || innermostInit(this.pid) !== init) throw new Error("the sandbox has ended");
+    });
   }
 
   setLimits(limits: GroupLimits): void {

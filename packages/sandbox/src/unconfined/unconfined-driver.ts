@@ -6,6 +6,7 @@ import type { Duplex, Readable } from "node:stream";
 import { TreadleError } from "@treadle/errors";
 import type { DriverOptions } from "../bubblewrap/bubblewrap-driver.ts";
 import { Egress } from "../egress/egress.ts";
+import { connectToSocket, scratchName } from "../inner-socket.ts";
 import type { EgressCounts, EgressPolicy, Finding, Sandbox, SandboxDriver, SandboxExit, SandboxSpec } from "../sandbox.ts";
 import { checkMounts, checkSpec } from "../sandbox-spec.ts";
 import { StateDirectory } from "../state-directory.ts";
@@ -58,6 +59,10 @@ class UnconfinedProcess implements Sandbox {
 
   pathInside(target: string): string {
     return this.#paths.translate(target);
+  }
+
+  async connect(path: string): Promise<Duplex> {
+    return connectToSocket(join(this.pathInside("/tmp"), scratchName(path)));
   }
 
   setLimits(): void {}
