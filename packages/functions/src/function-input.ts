@@ -13,6 +13,10 @@ export interface FunctionSettings {
   readonly maxInstances?: number;
   /** Hosts it may reach (`["*"]`: any public host); absent or empty: none. */
   readonly egress?: readonly string[];
+  /** Whether anybody may call it over `/f/...`, pages of other origins too; default: only who has the server's key. */
+  readonly public?: boolean;
+  /** Longest body of a request; default 20 MiB. */
+  readonly requestBytes?: number;
 }
 
 /** A function as a user saves it. What a patch leaves out stays as it was. */

@@ -225,8 +225,8 @@ export class Workspaces {
         contract: each.definition.contract,
         check: each.check,
         pool,
-        public: false,
-        requestBytes: 20 * 1024 * 1024,
+        public: each.definition.settings.public ?? false,
+        requestBytes: each.definition.settings.requestBytes ?? 20 * 1024 * 1024,
         asyncTimeoutMs: 900_000,
         concurrencyLimit: null,
       });

@@ -40,6 +40,8 @@ export const functionSettings = z
       .max(100)
       .optional()
       .describe('Hosts the function may reach, `*.suffix` patterns too; `["*"]`: any public host.'),
+    public: z.boolean().optional().describe("Whether anybody may call it over /f/..., without the server's key; default false."),
+    requestBytes: z.int().min(0).optional().describe("Longest body of a request over /f/..., bytes; default 20 MiB."),
   })
   .meta({ id: "FunctionSettings" });
 
