@@ -113,6 +113,25 @@ export class FrameWriter {
     this.#finish(start, FrameKind.fileAnswer, id, 9);
   }
 
+  /** Appends a BODY: a piece of a request's body, at most 256 KiB. */
+  writeBody(id: number, bytes: Uint8Array): void {
+    const start = this.#reserve(HEADER_BYTES + bytes.length);
+    this.#chunk.set(bytes, start + HEADER_BYTES);
+    this.#finish(start, FrameKind.body, id, bytes.length);
+  }
+
+  /** Appends a BODY_END: the request's body is whole. */
+  writeBodyEnd(id: number): void {
+    this.writeEmpty(FrameKind.bodyEnd, id);
+  }
+
+  /** Appends a CREDIT: so many pieces more of the response may be sent. */
+  writeCredit(id: number, pieces: number): void {
+    const start = this.#reserve(HEADER_BYTES + 4);
+    this.#chunk.writeUInt32LE(pieces, start + HEADER_BYTES);
+    this.#finish(start, FrameKind.credit, id, 4);
+  }
+
   /** Appends a frame without payload. */
   writeEmpty(kind: number, id: number): void {
     this.#finish(this.#reserve(HEADER_BYTES), kind, id, 0);
