@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
-import { access, constants, realpath, stat } from "node:fs/promises";
-import { delimiter, dirname, join } from "node:path";
+import { realpath } from "node:fs/promises";
+import { join } from "node:path";
+import { hiddenFolder, programCandidates } from "../src/readable-program.ts";
 import { type MissingRuntime, NO_BUILD, type Runtime, type RuntimeManifest } from "../src/runtime.ts";
 
 const SERVER_FOLDER = join(import.meta.dirname, "server");
@@ -26,7 +27,7 @@ export const manifest: RuntimeManifest = {
   language: "python",
   async find(): Promise<Runtime | MissingRuntime> {
     const refusals: string[] = [];
-    for (const candidate of candidates()) {
+    for (const candidate of await programCandidates({ variable: "TREADLE_PYTHON", name: "python3" })) {
       const found = await examine(candidate);
       if (typeof found !== "string") return runtimeOf(found);
       if (found !== "") refusals.push(`${candidate}: ${found}`);
@@ -45,13 +46,6 @@ interface Interpreter {
   readonly version: string;
   /** Folders of its standard library. */
   readonly library: readonly string[];
-}
-
-function candidates(): string[] {
-  const chosen = process.env.TREADLE_PYTHON;
-  if (chosen !== undefined && chosen !== "") return [chosen];
-  const onPath = (process.env.PATH ?? "").split(delimiter).filter((folder) => folder.startsWith("/"));
-  return [...new Set(["/usr/bin", "/usr/local/bin", ...onPath])].map((folder) => join(folder, "python3"));
 }
 
 /** The interpreter, or why not: empty when there is nothing at this path. */
@@ -78,20 +72,6 @@ async function examine(candidate: string): Promise<Interpreter | string> {
   }
   if (library.length === 0) return "has no standard library";
   return { executable, version, library };
-}
-
-/** The first folder on the way to a file that another account may not enter, or null. Sandboxes of a root server use one. */
-async function hiddenFolder(file: string): Promise<string | null> {
-  const asRoot = process.getuid?.() === 0;
-  for (let folder = dirname(file); folder !== "/"; folder = dirname(folder)) {
-    try {
-      if (asRoot && ((await stat(folder)).mode & 0o005) !== 0o005) return folder;
-      if (!asRoot) await access(folder, constants.R_OK | constants.X_OK);
-    } catch {
-      return folder;
-    }
-  }
-  return null;
 }
 
 function probe(executable: string): Promise<string | null> {

@@ -1,0 +1,4 @@
+module.exports = (req, res) => {
+  if (req.payload === "text") res.send("text", 202);
+  else res.json({ payload: req.payload, header: req.headers["x-test"], env: req.env.CUSTOM_ENV_VAR }, 201);
+};
