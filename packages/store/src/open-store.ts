@@ -1,7 +1,10 @@
 import { isTreadleError, TreadleError } from "@treadle/errors";
 import { sql } from "kysely";
+import { createBuildStore } from "./builds/build-store.ts";
+import { createDependencyLayerStore } from "./builds/dependency-layer-store.ts";
 import { Connections, type DatabaseAddress } from "./connections.ts";
 import { createDependencyStore } from "./dependency-store.ts";
+import { createDeploymentStore } from "./deployments/deployment-store.ts";
 import { EmbeddedServer } from "./embedded/embedded-server.ts";
 import { OLDEST_MAJOR } from "./embedded/engine.ts";
 import { ExecutionRecorder } from "./execution-recorder.ts";
@@ -10,10 +13,14 @@ import { createBundleStore } from "./files/bundle-store.ts";
 import { createFileStore } from "./files/file-store.ts";
 import { createImportStore } from "./files/import-store.ts";
 import { createUploadStore } from "./files/upload-store.ts";
+import { createCallbackStore } from "./jobs/callback-store.ts";
+import { createJobStore } from "./jobs/job-store.ts";
+import { createScheduleStore } from "./jobs/schedule-store.ts";
 import { migrate } from "./migrate.ts";
 import { DEFAULT_RETENTION, Retention } from "./retention.ts";
 import { guarded, toStoreError } from "./storage-error.ts";
 import type { Store, StoreOptions } from "./store.ts";
+import { createVariableStore } from "./variable-store.ts";
 import { createWorkspaceStore } from "./workspace-store.ts";
 
 const FINAL_FLUSH_MS = 5_000;
@@ -68,12 +75,24 @@ async function assemble(options: StoreOptions, connections: Connections, server:
       beforeChange: ensureRoom,
       flushExecutions: () => recorder.flush(),
     }),
+    deployments: createDeploymentStore(database, { versionsKept: settings.versionsPerFunction, beforeChange: ensureRoom }),
+    variables: createVariableStore(database, ensureRoom),
     executions: createExecutionStore(database, recorder),
     dependencies: createDependencyStore(database, ensureRoom),
     files: createFileStore(database, ensureRoom),
     bundles: createBundleStore(database, ensureRoom),
     imports: createImportStore(database, ensureRoom),
     uploads: createUploadStore(database, ensureRoom),
+    jobs: createJobStore({
+      database,
+      beforeChange: ensureRoom,
+      // The embedded database is this process's alone.
+      connect: server === null ? () => connections.single({ applicationName: "treadle-jobs", synchronousCommit: "on" }) : null,
+    }),
+    callbacks: createCallbackStore(database),
+    schedules: createScheduleStore(database, ensureRoom),
+    builds: createBuildStore(database, ensureRoom),
+    dependencyLayers: createDependencyLayerStore(database, ensureRoom),
     prune: () => retention.prune(),
     check: () => guarded(async () => void (await sql`SELECT 1`.execute(database))),
     close() {

@@ -10,14 +10,17 @@ interface Current {
   readonly last: number;
   /** Of the active deployment's files; null: it is of a build, or there is none. */
   readonly digest: Buffer | null;
-  readonly build: string;
+  readonly buildId: string | null;
+  /** How it is called, as one comparable text. */
+  readonly manner: string;
 }
 
 interface Incoming {
   readonly function: NewFunction;
-  readonly archive: SourceArchive;
+  /** Null: it stays with the build it has. */
+  readonly archive: SourceArchive | null;
   readonly parameters: string;
-  readonly build: string;
+  readonly manner: string;
 }
 
 /**
@@ -52,14 +55,14 @@ export async function saveWorkspace(
 }
 
 function prepare(definition: NewFunction): Incoming {
-  const archive = encodeSources(definition.files);
+  const archive = (definition.buildId ?? null) === null ? encodeSources(definition.files) : null;
   const parameters = json(definition, "parameters");
-  const build = buildIdentity(definition.language, definition.contract, definition.entrypoint, parameters);
-  return { function: definition, archive, parameters, build };
+  const manner = mannerOf(definition.language, definition.contract, definition.entrypoint, parameters);
+  return { function: definition, archive, parameters, manner };
 }
 
 /** What a deployment consists of beside its sources, as one comparable text. */
-function buildIdentity(language: string, contract: string, entrypoint: string | null, parameters: string): string {
+function mannerOf(language: string, contract: string, entrypoint: string | null, parameters: string): string {
   return JSON.stringify([language, contract, entrypoint, parameters]);
 }
 
@@ -96,7 +99,8 @@ async function currentFunctions(transaction: Transaction<Schema>, workspaceId: n
         .onRef("d.version", "=", "f.active_version"),
     )
     .where("f.workspace_id", "=", workspaceId)
-    .select(["f.name", "f.active_version", "f.last_version", "d.source_digest", "d.language", "d.contract", "d.entrypoint"])
+    .select(["f.name", "f.active_version", "f.last_version", "d.source_digest", "d.build_id"])
+    .select(["d.language", "d.contract", "d.entrypoint"])
     .select(sql<string>`d.parameters::text`.as("parameters"))
     .execute();
   return new Map(
@@ -106,7 +110,8 @@ async function currentFunctions(transaction: Transaction<Schema>, workspaceId: n
         active: row.active_version,
         last: row.last_version,
         digest: row.source_digest,
-        build: row.language === null ? "" : buildIdentity(row.language, row.contract ?? "", row.entrypoint, row.parameters),
+        buildId: row.build_id,
+        manner: row.language === null ? "" : mannerOf(row.language, row.contract ?? "", row.entrypoint, row.parameters),
       },
     ]),
   );
@@ -127,6 +132,7 @@ function removals(workspace: string, change: WorkspaceChange, current: ReadonlyM
 async function removeFunctions(transaction: Transaction<Schema>, workspaceId: number, names: string[]): Promise<void> {
   if (names.length === 0) return;
   await transaction.deleteFrom("functions").where("workspace_id", "=", workspaceId).where("name", "in", names).execute();
+  await transaction.deleteFrom("variables").where("workspace_id", "=", workspaceId).where("function_name", "in", names).execute();
 }
 
 async function storeFunctions(
@@ -137,15 +143,18 @@ async function storeFunctions(
   versionsKept: number,
 ): Promise<void> {
   if (incoming.length === 0) return;
-  const isNewBuild = (item: Incoming): boolean => {
+  const renewed = incoming.filter((item): item is Incoming & { archive: SourceArchive } => {
     const now = current.get(item.function.name);
-    return now === undefined || now.build !== item.build || now.digest?.equals(item.archive.digest) !== true;
-  };
-  const builds = incoming.filter(isNewBuild);
-  await storeSources(transaction, builds);
+    if (item.archive === null) {
+      if (now?.manner === item.manner && now.buildId === item.function.buildId) return false;
+      throw new TreadleError("CONFLICT", `Function "${item.function.name}" was deployed anew meanwhile.`);
+    }
+    return now === undefined || now.manner !== item.manner || now.digest?.equals(item.archive.digest) !== true;
+  });
+  await storeSources(transaction, renewed);
   const version = (item: Incoming): number => {
     const now = current.get(item.function.name);
-    return builds.includes(item) ? (now?.last ?? 0) + 1 : (now?.active ?? 1);
+    return renewed.some((each) => each === item) ? (now?.last ?? 0) + 1 : (now?.active ?? 1);
   };
   await transaction
     .insertInto("functions")
@@ -167,11 +176,11 @@ async function storeFunctions(
       }),
     )
     .execute();
-  if (builds.length === 0) return;
+  if (renewed.length === 0) return;
   await transaction
     .insertInto("deployments")
     .values(
-      builds.map((item) => ({
+      renewed.map((item) => ({
         workspace_id: workspaceId,
         function_name: item.function.name,
         version: version(item),
@@ -183,14 +192,15 @@ async function storeFunctions(
       })),
     )
     .execute();
-  const crowded = builds.filter((item) => version(item) > versionsKept).map((item) => item.function.name);
+  const crowded = renewed.filter((item) => version(item) > versionsKept).map((item) => item.function.name);
   if (crowded.length > 0) await removeOldVersions(transaction, workspaceId, crowded, versionsKept);
 }
 
-async function removeOldVersions(
+/** Removes versions beyond those kept; never the active one, one that an alias names, or one that waits to become active. */
+export async function removeOldVersions(
   transaction: Transaction<Schema>,
   workspaceId: number,
-  names: string[],
+  names: readonly string[],
   versionsKept: number,
 ): Promise<void> {
   await transaction
@@ -200,13 +210,23 @@ async function removeOldVersions(
     .whereRef("f.name", "=", "d.function_name")
     .where("d.workspace_id", "=", workspaceId)
     .where("d.function_name", "in", names)
-    .where(sql<boolean>`d.version <= f.last_version - ${sql.lit(versionsKept)} AND d.version <> f.active_version`)
+    .where(sql<boolean>`d.version <= f.last_version - ${sql.lit(versionsKept)} AND d.version IS DISTINCT FROM f.active_version`)
+    .where("d.activate_when_ready", "=", false)
+    .where(
+      sql<boolean>`NOT EXISTS (
+        SELECT FROM function_aliases a
+        WHERE a.workspace_id = d.workspace_id AND a.function_name = d.function_name AND a.version = d.version
+      )`,
+    )
     .execute();
 }
 
 /** In order of digest, so that two saves of the same sources cannot wait for each other; the no-op update keeps the row from being collected until commit. */
-async function storeSources(transaction: Transaction<Schema>, builds: readonly Incoming[]): Promise<void> {
-  const archives = new Map(builds.map((item) => [item.archive.digest.toString("hex"), item.archive]));
+async function storeSources(
+  transaction: Transaction<Schema>,
+  renewed: readonly { readonly archive: SourceArchive }[],
+): Promise<void> {
+  const archives = new Map(renewed.map((item) => [item.archive.digest.toString("hex"), item.archive]));
   for (const [, archive] of [...archives].sort(([a], [b]) => (a < b ? -1 : 1))) {
     await transaction
       .insertInto("sources")

@@ -1,13 +1,20 @@
 import type { Kysely } from "kysely";
+import type { BuildStore } from "./builds/build-store.ts";
+import type { DependencyLayerStore } from "./builds/dependency-layer-store.ts";
 import type { DependencyStore } from "./dependency-store.ts";
+import type { DeploymentStore } from "./deployments/deployment-store.ts";
 import type { ExecutionStore } from "./execution-store.ts";
 import type { BundleStore } from "./files/bundle-store.ts";
 import type { FileStore } from "./files/file-store.ts";
 import type { ImportStore } from "./files/import-store.ts";
 import type { UploadStore } from "./files/upload-store.ts";
+import type { CallbackStore } from "./jobs/callback-store.ts";
+import type { JobStore } from "./jobs/job-store.ts";
+import type { ScheduleStore } from "./jobs/schedule-store.ts";
 import type { Log } from "./log.ts";
 import type { PruneResult, RetentionSettings } from "./retention.ts";
 import type { Schema } from "./schema.ts";
+import type { VariableStore } from "./variable-store.ts";
 import type { WorkspaceStore } from "./workspace-store.ts";
 
 /** Where and how to store. */
@@ -38,12 +45,19 @@ export interface Store extends AsyncDisposable {
   readonly database: Kysely<Schema>;
   readonly engine: StoreEngine;
   readonly workspaces: WorkspaceStore;
+  readonly deployments: DeploymentStore;
+  readonly variables: VariableStore;
   readonly executions: ExecutionStore;
   readonly dependencies: DependencyStore;
   readonly files: FileStore;
   readonly bundles: BundleStore;
   readonly imports: ImportStore;
   readonly uploads: UploadStore;
+  readonly jobs: JobStore;
+  readonly callbacks: CallbackStore;
+  readonly schedules: ScheduleStore;
+  readonly builds: BuildStore;
+  readonly dependencyLayers: DependencyLayerStore;
   /** Removes what is past retention now, instead of at the next minute. */
   prune(): Promise<PruneResult>;
   /** Resolves when the database answers; rejects with STORAGE_UNAVAILABLE otherwise. For health checks. */

@@ -19,13 +19,18 @@ export interface NewFunction {
   /** File the runtime loads; null: the language's default. */
   readonly entrypoint: string | null;
   readonly files: readonly SourceFile[];
+  /** The build that its active deployment is of, which stays; then `files` are none. Null or absent: `files` are its source. */
+  readonly buildId?: string | null;
 }
 
-/** A function as it is kept, with its active deployment. Times are milliseconds since 1970. */
+/** A function as it is kept, with one of its deployments: the active one unless another was asked for. Times are milliseconds since 1970. */
 export interface FunctionDefinition extends NewFunction {
-  /** Version of the active deployment, from 1. */
+  readonly buildId: string | null;
+  /** JSON: the deployment's own settings, which go before the function's. */
+  readonly deploymentSettings: unknown;
+  /** Version of the deployment, from 1. */
   readonly version: number;
-  /** sha256 of the source files' canonical encoding, hexadecimal. */
+  /** sha256, hexadecimal: of the source files' canonical encoding, or of the tree that was built. */
   readonly sourceDigest: string;
   readonly createdAt: number;
   readonly updatedAt: number;
@@ -38,7 +43,12 @@ export interface WorkspaceDefinition {
   readonly revision: number;
   readonly createdAt: number;
   readonly updatedAt: number;
+  /** Those that have an active deployment. */
   readonly functions: readonly FunctionDefinition[];
+  /** Names of functions that have none yet. */
+  readonly undeployed: readonly string[];
+  /** Versions by alias, of the functions that have aliases. */
+  readonly aliases: ReadonlyMap<string, ReadonlyMap<string, number>>;
 }
 
 /** A workspace in a list. */
@@ -49,20 +59,6 @@ export interface WorkspaceSummary {
   readonly updatedAt: number;
   /** How many functions it has. */
   readonly functions: number;
-}
-
-/** An immutable build of a function's source, and how it is called. */
-export interface Deployment {
-  readonly workspace: string;
-  readonly function: string;
-  readonly version: number;
-  readonly sourceDigest: string;
-  readonly language: string;
-  readonly contract: StoredContract;
-  readonly entrypoint: string | null;
-  readonly parameters: unknown;
-  readonly createdAt: number;
-  readonly active: boolean;
 }
 
 /** A change of a workspace. */

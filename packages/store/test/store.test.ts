@@ -173,7 +173,7 @@ describe.each(["embedded", "server"] as const)("on the %s database", (kind) => {
       expect(await save({}, "2")).toBe(2);
       expect(await save({ parameters: {} }, "2")).toBe(3);
       expect(await save({ parameters: {}, contract: "handler" }, "2")).toBe(4);
-      expect((await store.workspaces.deployments(name, "f")).map((item) => [item.version, item.active])).toEqual([
+      expect((await store.deployments.list(name, "f")).map((item) => [item.version, item.active])).toEqual([
         [4, true],
         [3, false],
         [2, false],
@@ -184,10 +184,10 @@ describe.each(["embedded", "server"] as const)("on the %s database", (kind) => {
       const name = fresh();
       await store.workspaces.save(name, { mode: "merge", functions: [sampleFunction("f", "first", { parameters: { a: 1 } })] });
       await store.workspaces.save(name, { mode: "merge", functions: [sampleFunction("f", "second", { parameters: { b: 2 } })] });
-      const back = await store.workspaces.activate(name, "f", 1);
-      expect(back.revision).toBe(3);
-      expect(back.functions[0]).toMatchObject({ version: 1, parameters: { a: 1 } });
-      expect(Buffer.from(back.functions[0]?.files[0]?.content ?? []).toString()).toBe("first");
+      const back = await store.deployments.activate(name, "f", 1);
+      expect(back?.revision).toBe(3);
+      expect(back?.functions[0]).toMatchObject({ version: 1, parameters: { a: 1 } });
+      expect(Buffer.from(back?.functions[0]?.files[0]?.content ?? []).toString()).toBe("first");
       const same = await store.workspaces.save(name, {
         mode: "merge",
         functions: [sampleFunction("f", "first", { parameters: { a: 1 } })],
@@ -195,9 +195,9 @@ describe.each(["embedded", "server"] as const)("on the %s database", (kind) => {
       expect(same.functions[0]?.version).toBe(1);
       const next = await store.workspaces.save(name, { mode: "merge", functions: [sampleFunction("f", "third")] });
       expect(next.functions[0]?.version).toBe(3);
-      await expect(store.workspaces.activate(name, "f", 9)).rejects.toMatchObject({ code: "BAD_REQUEST" });
-      await expect(store.workspaces.activate(name, "g", 1)).rejects.toMatchObject({ code: "UNKNOWN_FUNCTION" });
-      await expect(store.workspaces.activate(`${name}-none`, "f", 1)).rejects.toMatchObject({ code: "UNKNOWN_WORKSPACE" });
+      await expect(store.deployments.activate(name, "f", 9)).rejects.toMatchObject({ code: "UNKNOWN_DEPLOYMENT" });
+      await expect(store.deployments.activate(name, "g", 1)).rejects.toMatchObject({ code: "UNKNOWN_FUNCTION" });
+      await expect(store.deployments.activate(`${name}-none`, "f", 1)).rejects.toMatchObject({ code: "UNKNOWN_WORKSPACE" });
       expect((await store.workspaces.find(name))?.revision).toBe(5);
     });
 
