@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { TreadleError } from "@treadle/errors";
 import { createExecutionId, isExecutionId } from "@treadle/store";
 import { createBundles } from "./bundles/create-bundles.ts";
+import { createBlobs } from "./content/blobs.ts";
 import { checkDescription, checkDigest, checkFileName, checkMimeType } from "./content/check-file.ts";
 import { type ContentParts, createContent, putFile } from "./content/create-content.ts";
 import { readBytes } from "./content/read-bytes.ts";
@@ -145,6 +146,7 @@ export async function assembleFiles(options: FilesOptions, tuning: FilesTuning):
         throw toDiskError(error, path);
       });
     },
+    blobs: createBlobs(content, contentParts, readParts),
     uploads,
     imports,
     bundles,

@@ -85,6 +85,8 @@ export interface Files extends AsyncDisposable {
    */
   place(file: StoredFile, path: string): Promise<void>;
 
+  /** Bytes that are no workspace's file and count to no quota. */
+  readonly blobs: Blobs;
   readonly uploads: Uploads;
   readonly imports: Imports;
   readonly bundles: Bundles;
@@ -95,6 +97,22 @@ export interface Files extends AsyncDisposable {
   collect(): Promise<CollectResult>;
   /** Reads and hashes everything in storage that was not found whole since `verifiedBefore` (ms since 1970; default: all). Runs by itself, too, slowly. */
   scrub(options?: { readonly verifiedBefore?: number; readonly signal?: AbortSignal }): Promise<ScrubResult>;
+}
+
+/** Bytes under their sha256 that belong to whatever row of the database refers to them by a foreign key to `blobs`. */
+export interface Blobs {
+  /**
+   * Keeps bytes, durable when it resolves, and for ten minutes from then on whether anything refers to them or not. An error of `source` ends it and leaves nothing.
+   * @throws FILE_TOO_LARGE for more than `maxBytes`
+   */
+  put(
+    source: Readable | AsyncIterable<Uint8Array>,
+    options?: { readonly maxBytes?: number; readonly signal?: AbortSignal },
+  ): Promise<{ readonly sha256: string; readonly bytes: number }>;
+  /** As `Files.read`. @throws FILE_DAMAGED, also when there are none of this digest */
+  read(sha256: string, signal?: AbortSignal): Promise<Readable>;
+  /** Notes that what `read` gave was not what the digest says, so that the next `put` writes them anew. */
+  damaged(sha256: string): Promise<void>;
 }
 
 /** Uploads that survive a lost connection and a restart of the server (tus). */

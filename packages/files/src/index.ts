@@ -2,7 +2,7 @@ export type { Bundle, BundleEntry, BundleSummary, NewBundle } from "./bundles/bu
 export type { Bundles } from "./bundles/bundles.ts";
 export { freeChunk } from "./content/stage.ts";
 export type { ByteRange, FileLink, FilePage, FileUsage, NewFile, StoredFile } from "./file.ts";
-export type { CollectResult, FileQuery, Files, Imports, ScrubResult, Uploads } from "./files.ts";
+export type { Blobs, CollectResult, FileQuery, Files, Imports, ScrubResult, Uploads } from "./files.ts";
 export type { FilesOptions } from "./files-options.ts";
 export type { VerifiableChecksum } from "./imports/drs/checksums.ts";
 export { DrsClient, type DrsSource, type ResolvedDrsObject } from "./imports/drs/drs-client.ts";

@@ -15,7 +15,9 @@ CREATE TABLE builds (
   command text,
   state text NOT NULL CHECK (state IN ('queued', 'building', 'ready', 'failed', 'cancelled')),
   lock_digest bytea,
-  -- The end of the log; all of it is in storage when it is longer.
+  -- What npm or uv installed for it: {"language", "files": {name: text}, "lockText"}; null: nothing.
+  installation json,
+  -- Lines of JSON: the end of the log; all of it is in storage when it is longer.
   log text NOT NULL DEFAULT '',
   log_sha256 bytea REFERENCES blobs (sha256),
   error json,
@@ -24,6 +26,10 @@ CREATE TABLE builds (
   -- Who builds it, and until when that is believed.
   holder text,
   leased_until timestamptz,
+  -- How often a process has begun it.
+  attempts integer NOT NULL DEFAULT 0,
+  -- Last asked for: whoever did may be about to add a deployment that refers to it.
+  requested_at timestamptz NOT NULL DEFAULT now(),
   created_at timestamptz NOT NULL DEFAULT now(),
   started_at timestamptz,
   ended_at timestamptz

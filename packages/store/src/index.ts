@@ -9,6 +9,17 @@ export type {
 } from "./builds/build-record.ts";
 export type { BuildStore } from "./builds/build-store.ts";
 export type { DependencyLayerStore } from "./builds/dependency-layer-store.ts";
+export type {
+  BuildEnd,
+  BuildInstallation,
+  BuildLayerRecord,
+  BuildLogRecord,
+  BuildRecord,
+  DependencyLayerRecord,
+  NewBuildRecord,
+} from "./builds/build-record.ts";
+export type { BuildStore } from "./builds/build-store.ts";
+export type { DependencyLayerStore } from "./builds/dependency-layer-store.ts";
 export type { DependencyState, DependencyStatus, DependencyStore } from "./dependency-store.ts";
 export type { DeploymentRecord, NewDeploymentRecord } from "./deployments/deployment-record.ts";
 export type { DeploymentStore } from "./deployments/deployment-store.ts";

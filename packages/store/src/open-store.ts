@@ -2,6 +2,8 @@ import { isTreadleError, TreadleError } from "@treadle/errors";
 import { sql } from "kysely";
 import { createBuildStore } from "./builds/build-store.ts";
 import { createDependencyLayerStore } from "./builds/dependency-layer-store.ts";
+import { createBuildStore } from "./builds/build-store.ts";
+import { createDependencyLayerStore } from "./builds/dependency-layer-store.ts";
 import { Connections, type DatabaseAddress } from "./connections.ts";
 import { createDependencyStore } from "./dependency-store.ts";
 import { createDeploymentStore } from "./deployments/deployment-store.ts";
@@ -83,6 +85,8 @@ async function assemble(options: StoreOptions, connections: Connections, server:
     bundles: createBundleStore(database, ensureRoom),
     imports: createImportStore(database, ensureRoom),
     uploads: createUploadStore(database, ensureRoom),
+    builds: createBuildStore(database, ensureRoom),
+    dependencyLayers: createDependencyLayerStore(database, ensureRoom),
     jobs: createJobStore({
       database,
       beforeChange: ensureRoom,

@@ -52,6 +52,7 @@ export interface Schema {
     command: string | null;
     state: "queued" | "building" | "ready" | "failed" | "cancelled";
     lock_digest: Buffer | null;
+    installation: ColumnType<unknown, string | null | undefined, string | null>;
     log: Generated<string>;
     log_sha256: Buffer | null;
     error: ColumnType<unknown, string | null | undefined, string | null>;
@@ -59,6 +60,8 @@ export interface Schema {
     duration_ms: number | null;
     holder: string | null;
     leased_until: ColumnType<Date | null, Date | null | undefined, Date | null>;
+    attempts: Generated<number>;
+    requested_at: Timestamp;
     created_at: Timestamp;
     started_at: ColumnType<Date | null, Date | null | undefined, Date | null>;
     ended_at: ColumnType<Date | null, Date | null | undefined, Date | null>;
@@ -105,6 +108,63 @@ export interface Schema {
     error: string | null;
     error_code: string | null;
     logs: string | null;
+    attempts: ColumnType<string | null, string | null | undefined, string | null>;
+  };
+  jobs: {
+    execution_id: string;
+    workspace: string;
+    function: string;
+    call: string;
+    trigger: string;
+    input: string;
+    priority: number;
+    retries: number;
+    timeout_ms: number | null;
+    callback_url: string | null;
+    callback_key: Buffer | null;
+    ready: boolean;
+    due_at: Timestamp;
+    holder: string | null;
+    attempt: Generated<number>;
+    failures: Generated<number>;
+    released: Generated<number>;
+  };
+  idempotency_keys: {
+    workspace: string;
+    function: string;
+    key: string;
+    input_digest: Buffer;
+    execution_id: string;
+    expires_at: Timestamp;
+  };
+  callbacks: {
+    execution_id: string;
+    workspace: string;
+    url: string;
+    key: Buffer | null;
+    state: "pending" | "delivered" | "failed";
+    attempts: Generated<number>;
+    status: number | null;
+    problem: string | null;
+    next_at: Timestamp;
+    created_at: Timestamp;
+    ended_at: ColumnType<Date | null, Date | null | undefined, Date | null>;
+  };
+  schedules: {
+    workspace_id: number;
+    function_name: string;
+    name: string;
+    cron: string;
+    time_zone: string;
+    catch_up: "skip" | "once" | "all";
+    paused: boolean;
+    input: string;
+    options: string;
+    next_at: ColumnType<Date | null, Date | null | undefined, Date | null>;
+    last_at: ColumnType<Date | null, Date | null | undefined, Date | null>;
+    last_execution_id: string | null;
+    created_at: Timestamp;
+    updated_at: Timestamp;
   };
   dependencies: {
     workspace_id: number;
@@ -238,6 +298,7 @@ export const SCHEMA_COLUMNS = {
     command: "text?",
     state: "text",
     lock_digest: "bytea?",
+    installation: "json?",
     log: "text",
     log_sha256: "bytea?",
     error: "json?",
@@ -245,6 +306,8 @@ export const SCHEMA_COLUMNS = {
     duration_ms: "double precision?",
     holder: "text?",
     leased_until: "timestamp with time zone?",
+    attempts: "integer",
+    requested_at: "timestamp with time zone",
     created_at: "timestamp with time zone",
     started_at: "timestamp with time zone?",
     ended_at: "timestamp with time zone?",
@@ -297,6 +360,63 @@ export const SCHEMA_COLUMNS = {
     error: "text?",
     error_code: "text?",
     logs: "text?",
+    attempts: "text?",
+  },
+  jobs: {
+    execution_id: "uuid",
+    workspace: "text",
+    function: "text",
+    call: "text",
+    trigger: "text",
+    input: "text",
+    priority: "smallint",
+    retries: "integer",
+    timeout_ms: "integer?",
+    callback_url: "text?",
+    callback_key: "bytea?",
+    ready: "boolean",
+    due_at: "timestamp with time zone",
+    holder: "text?",
+    attempt: "integer",
+    failures: "integer",
+    released: "integer",
+  },
+  idempotency_keys: {
+    workspace: "text",
+    function: "text",
+    key: "text",
+    input_digest: "bytea",
+    execution_id: "uuid",
+    expires_at: "timestamp with time zone",
+  },
+  callbacks: {
+    execution_id: "uuid",
+    workspace: "text",
+    url: "text",
+    key: "bytea?",
+    state: "text",
+    attempts: "integer",
+    status: "integer?",
+    problem: "text?",
+    next_at: "timestamp with time zone",
+    created_at: "timestamp with time zone",
+    ended_at: "timestamp with time zone?",
+  },
+  schedules: {
+    workspace_id: "bigint",
+    function_name: "text",
+    name: "text",
+    cron: "text",
+    time_zone: "text",
+    catch_up: "text",
+    paused: "boolean",
+    input: "text",
+    options: "text",
+    next_at: "timestamp with time zone?",
+    last_at: "timestamp with time zone?",
+    last_execution_id: "uuid?",
+    created_at: "timestamp with time zone",
+    updated_at: "timestamp with time zone",
   },
   dependencies: {
     workspace_id: "bigint",

@@ -1,6 +1,8 @@
 import type { Kysely } from "kysely";
 import type { BuildStore } from "./builds/build-store.ts";
 import type { DependencyLayerStore } from "./builds/dependency-layer-store.ts";
+import type { BuildStore } from "./builds/build-store.ts";
+import type { DependencyLayerStore } from "./builds/dependency-layer-store.ts";
 import type { DependencyStore } from "./dependency-store.ts";
 import type { DeploymentStore } from "./deployments/deployment-store.ts";
 import type { ExecutionStore } from "./execution-store.ts";
@@ -53,6 +55,8 @@ export interface Store extends AsyncDisposable {
   readonly bundles: BundleStore;
   readonly imports: ImportStore;
   readonly uploads: UploadStore;
+  readonly builds: BuildStore;
+  readonly dependencyLayers: DependencyLayerStore;
   readonly jobs: JobStore;
   readonly callbacks: CallbackStore;
   readonly schedules: ScheduleStore;

@@ -26,13 +26,6 @@ export interface ContentParts {
 export function createContent(parts: ContentParts): Content {
   const { options, files, driver, stagingDirectory } = parts;
 
-  /** @returns whether the bytes were written now */
-  async function ensureStored(blob: BlobRecord, staged: StagedBytes, signal: AbortSignal | undefined): Promise<boolean> {
-    if (!blob.damaged && blob.origin === null && (await driver.size(staged.sha256)) === staged.size) return false;
-    await driver.put(staged, signal);
-    return true;
-  }
-
   async function keepOnce(
     file: Parameters<FileStore["keep"]>[0],
     staged: StagedBytes,
@@ -43,7 +36,7 @@ export function createContent(parts: ContentParts): Content {
     // A renewal that fails is no harm: a pin that passes shows in the last step.
     const renewal = setInterval(() => files.blobs.pin(staged, parts.pinMs).catch(() => {}), Math.max(1_000, parts.pinMs / 3));
     try {
-      const written = await ensureStored(blob, staged, signal);
+      const written = await ensureStored(driver, blob, staged, signal);
       await parts.onStep?.("put");
       signal?.throwIfAborted();
       return await files.keep(file, {
@@ -96,6 +89,18 @@ export function createContent(parts: ContentParts): Content {
     },
   };
   return content;
+}
+
+/** @returns whether the bytes were written now */
+export async function ensureStored(
+  driver: StorageDriver,
+  blob: BlobRecord,
+  staged: StagedBytes,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  if (!blob.damaged && blob.origin === null && (await driver.size(staged.sha256)) === staged.size) return false;
+  await driver.put(staged, signal);
+  return true;
 }
 
 /**

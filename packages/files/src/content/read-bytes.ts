@@ -14,8 +14,11 @@ export interface ReadParts {
   readonly warn: (message: string, fields?: object) => void;
 }
 
+/** What is to be read: a file, or bytes that are no file's and go by their digest. */
+type Readied = Pick<StoredFile, "id" | "sha256" | "size" | "origin" | "damaged">;
+
 /** `Files.read`. */
-export async function readBytes(parts: ReadParts, file: StoredFile, range?: ByteRange, signal?: AbortSignal): Promise<Readable> {
+export async function readBytes(parts: ReadParts, file: Readied, range?: ByteRange, signal?: AbortSignal): Promise<Readable> {
   if (range !== undefined) checkRange(range, file.size);
   if (file.damaged) throw damaged(`The bytes of file ${file.id} were found missing or changed.`);
   if (file.origin !== null) return check(parts, file, range, await parts.openOrigin(file.origin, file.size, range, signal));
@@ -32,7 +35,7 @@ export async function readBytes(parts: ReadParts, file: StoredFile, range?: Byte
   }
 }
 
-function check(parts: ReadParts, file: StoredFile, range: ByteRange | undefined, bytes: Readable): Readable {
+function check(parts: ReadParts, file: Readied, range: ByteRange | undefined, bytes: Readable): Readable {
   if (range !== undefined || (parts.driver.kind === "local" && file.origin === null)) return bytes;
   return pipeline(
     bytes,
@@ -41,7 +44,7 @@ function check(parts: ReadParts, file: StoredFile, range: ByteRange | undefined,
   );
 }
 
-async function noteDamage({ blobs, warn }: ReadParts, file: StoredFile): Promise<void> {
+async function noteDamage({ blobs, warn }: ReadParts, file: Readied): Promise<void> {
   warn("Bytes in storage are missing or changed; put them once more to mend the files that have them.", { sha256: file.sha256 });
   await blobs.markDamaged(file.sha256).catch(() => {});
 }

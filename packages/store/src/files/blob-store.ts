@@ -20,7 +20,7 @@ export interface BlobStore {
    */
   pin(blob: { readonly sha256: string; readonly size: number; readonly origin?: string }, pinMs: number): Promise<BlobRecord>;
   find(sha256: string): Promise<BlobRecord | null>;
-  /** Digests whose pin has passed and that no file refers to, in order, those after `after`. */
+  /** Digests whose pin has passed and that nothing refers to, in order, those after `after`. */
   collectable(limit: number, after?: string): Promise<BlobRecord[]>;
   /**
    * Removes the row of a digest that nothing refers to and whose pin has passed, and calls `deleteBytes` while that row is locked; nobody can put the same bytes
@@ -35,7 +35,7 @@ export interface BlobStore {
   unverified(limit: number, verifiedBefore: number | null, after?: string): Promise<BlobRecord[]>;
   /** Notes that the bytes were found whole now, unless the row has been made anew since. */
   markWhole(blob: BlobRecord): Promise<void>;
-  /** Notes that the bytes are missing or changed; false when no file has them, so that nothing is amiss: they are on their way, or collected. */
+  /** Notes that the bytes are missing or changed; false when nothing refers to them, so that nothing is amiss: they are on their way, or collected. */
   markDamaged(sha256: string): Promise<boolean>;
 }
 
@@ -46,6 +46,15 @@ const columns = [
   sql<boolean>`damaged_at IS NOT NULL`.as("damaged"),
   sql<string>`created_at::text`.as("generation"),
 ] as const;
+
+/** Whether anything refers to a row of `blobs`. What is missing here is found by the foreign keys, only later. */
+const isInUse = sql<boolean>`(
+  EXISTS (SELECT FROM files WHERE files.sha256 = blobs.sha256)
+  OR EXISTS (SELECT FROM builds WHERE builds.source_sha256 = blobs.sha256)
+  OR EXISTS (SELECT FROM builds WHERE builds.log_sha256 = blobs.sha256)
+  OR EXISTS (SELECT FROM build_layers WHERE build_layers.sha256 = blobs.sha256)
+  OR EXISTS (SELECT FROM dependency_layers WHERE dependency_layers.sha256 = blobs.sha256)
+)`;
 
 export function createBlobStore(database: Kysely<Schema>, beforeChange: () => Promise<void>): BlobStore {
   return {
@@ -94,9 +103,7 @@ export function createBlobStore(database: Kysely<Schema>, beforeChange: () => Pr
           .selectFrom("blobs")
           .select(columns)
           .where("pinned_until", "<", sql<Date>`clock_timestamp()`)
-          .where(({ not, exists, selectFrom }) =>
-            not(exists(selectFrom("files").select("files.id").whereRef("files.sha256", "=", "blobs.sha256"))),
-          )
+          .where(({ not }) => not(isInUse))
           .$if(after !== undefined, (query) => query.where("sha256", ">", Buffer.from(after ?? "", "hex")))
           .orderBy("sha256")
           .limit(limit)
@@ -167,9 +174,7 @@ export function createBlobStore(database: Kysely<Schema>, beforeChange: () => Pr
           .updateTable("blobs")
           .set({ damaged_at: sql`coalesce(damaged_at, clock_timestamp())` })
           .where("sha256", "=", Buffer.from(sha256, "hex"))
-          .where(({ exists, selectFrom }) =>
-            exists(selectFrom("files").select("files.id").whereRef("files.sha256", "=", "blobs.sha256")),
-          )
+          .where(isInUse)
           .executeTakeFirst();
         return marked.numUpdatedRows > 0n;
       }),
