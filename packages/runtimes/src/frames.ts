@@ -26,6 +26,11 @@ export const FrameKind = {
 
 /** Longest frame either side accepts, bytes after the length field. */
 export const MAX_FRAME_BYTES = 64 * 1024 * 1024;
+/** Bits of a LOG frame's flags. */
+export const LogFlag = {
+  cut: 1,
+  fields: 2,
+} as const;
 
 const HEADER_BYTES = 9;
 const CHUNK_BYTES = 64 * 1024;

@@ -7,7 +7,14 @@ export {
   readFileFrame,
 } from "./file-frames.ts";
 export { findRuntimes, type Runtimes } from "./find-runtimes.ts";
-export { FrameKind, type FrameListener, FrameReader, FrameWriter, MAX_FRAME_BYTES } from "./frames.ts";
+export {
+  FrameKind,
+  type FrameListener,
+  FrameReader,
+  FrameWriter,
+  LogFlag,
+  MAX_FRAME_BYTES,
+} from "./frames.ts";
 export { type LanguageFolder, languageFolders } from "./language-folders.ts";
 export {
   type ChannelLimits,
@@ -21,6 +28,7 @@ export {
   type LoadRequest,
   type LogLevel,
   type RuntimeError,
+  splitLogFields,
 } from "./messages.ts";
 export {
   type BuildPlan,

@@ -72,6 +72,23 @@ export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 const MAX_TEXT = 16 * 1024;
+/** Longest JSON of a log entry's fields that is believed, characters. */
+const MAX_FIELDS = 16 * 1024;
+/** Between a log entry's text and the JSON of its fields: JSON never holds it. */
+const FIELDS_SEPARATOR = "\u001e";
+
+/** Takes apart the text of a LOG frame whose flags say `fields`. What is no JSON object there, or too long, is left in the text. */
+export function splitLogFields(logged: string): { text: string; fields: Readonly<Record<string, unknown>> | null } {
+  const at = logged.lastIndexOf(FIELDS_SEPARATOR);
+  if (at < 0 || logged.length - at > MAX_FIELDS) return { text: logged, fields: null };
+  try {
+    const fields: unknown = JSON.parse(logged.slice(at + 1));
+    if (typeof fields !== "object" || fields === null || Array.isArray(fields)) return { text: logged, fields: null };
+    return { text: logged.slice(0, at), fields: fields as Record<string, unknown> };
+  } catch {
+    return { text: logged, fields: null };
+  }
+}
 
 function text(value: unknown, limit = MAX_TEXT): string | undefined {
   return typeof value === "string" ? value.slice(0, limit).toWellFormed() : undefined;

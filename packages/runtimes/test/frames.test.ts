@@ -1,6 +1,6 @@
 import { PassThrough } from "node:stream";
 import { expect, test } from "vitest";
-import { FrameKind, FrameReader, FrameWriter } from "../src/index.ts";
+import { FrameKind, FrameReader, FrameWriter, splitLogFields } from "../src/index.ts";
 
 type Frame = { kind: number; id: number; payload: string };
 
@@ -60,4 +60,24 @@ test.each([0, 4, 64 * 1024 * 1024 + 1, 0xffff_ffff])("a frame that says it has %
   const header = Buffer.alloc(9);
   header.writeUInt32LE(length, 0);
   expect(() => readAll([header])).toThrow(RangeError);
+});
+
+test("pieces of bodies and credit are frames of their own", async () => {
+  const bytes = await written((writer) => {
+    writer.writeBody(3, Buffer.from("piece"));
+    writer.writeCredit(3, 2);
+    writer.writeBodyEnd(3);
+  });
+  expect(readAll([bytes])).toEqual([
+    { kind: FrameKind.body, id: 3, payload: "piece" },
+    { kind: FrameKind.credit, id: 3, payload: "\u0002\0\0\0" },
+    { kind: FrameKind.bodyEnd, id: 3, payload: "" },
+  ]);
+});
+
+test("fields of a log entry are an object, or stay in its text", () => {
+  expect(splitLogFields('text\u001e{"a":"\\u001e"}')).toEqual({ text: "text", fields: { a: "\u001e" } });
+  for (const text of ["plain", "text\u001e[1]", "text\u001e{", `text\u001e{"a":"${"x".repeat(17_000)}"}`]) {
+    expect(splitLogFields(text)).toEqual({ text, fields: null });
+  }
 });
