@@ -50,7 +50,7 @@ export function inputFor(target: CallableFunction, input: FunctionCall["input"])
         ...{ method, url, headers, timeoutSeconds: Math.ceil(target.timeoutMs / 1000), logging: true },
         ...(isWhole ? {} : { bodyFollows: true }),
       };
-      return { kind: "handler", head: JSON.stringify(head), body, sink: input.sink ?? null };
+      return { kind: "handler", request: head, head: JSON.stringify(head), body, sink: input.sink ?? null };
     }
   }
 }

@@ -2,14 +2,16 @@ import { TreadleError } from "@treadle/errors";
 import type { Files } from "@treadle/files";
 import type { Runtimes } from "@treadle/runtimes";
 import type { SandboxDriver } from "@treadle/sandbox";
-import type { Store, WorkspaceDefinition } from "@treadle/store";
+import type { ExecutionRecord, Store, WorkspaceDefinition } from "@treadle/store";
 import { type FunctionCall, inputFor, jsonText } from "./call.ts";
 import type { DependencyInstaller } from "./dependencies/index.ts";
-import { type CallInput, type CallTarget, Execution, type ExecutionOptions } from "./executions/execution.ts";
+import { ConcurrencyGates } from "./executions/concurrency-gates.ts";
+import { type CallInput, Execution, type ExecutionOptions } from "./executions/execution.ts";
 import { LiveExecutions } from "./executions/live-executions.ts";
 import { executionRecord } from "./executions/record.ts";
 import { Statistics } from "./executions/statistics.ts";
 import { FileFolders } from "./files/file-folders.ts";
+import { CodeFolders } from "./instances/code-folders.ts";
 import { InstanceStarter, usualProcessSettings } from "./instances/instance-starter.ts";
 import { type InstanceView, viewOf } from "./instances/instance-view.ts";
 import { Pool } from "./instances/pool.ts";
@@ -42,12 +44,15 @@ export class Functions implements AsyncDisposable {
   readonly statistics = new Statistics();
   /** What waits or runs now. */
   readonly live = new LiveExecutions();
+  /** Keeps functions to their concurrency limits. */
+  readonly gates: ConcurrencyGates;
   readonly #store: Store;
   readonly #workspaces: Workspaces;
   readonly #dependencies: WorkspaceDependencies;
   readonly #roster: Roster;
   readonly #prewarmed: Prewarmed;
   readonly #folders: FileFolders;
+  readonly #code: CodeFolders;
   readonly #processes = new Set<RuntimeProcess>();
   readonly #idleTimer: NodeJS.Timeout;
   #inFlight = 0;
@@ -59,6 +64,7 @@ export class Functions implements AsyncDisposable {
     this.#store = options.store;
     this.runtimes = options.runtimes;
     this.settings = settings;
+    this.gates = new ConcurrencyGates(settings);
     this.#roster = new Roster(settings.maxInstances);
     this.#folders = new FileFolders({
       files: options.files,
@@ -67,7 +73,8 @@ export class Functions implements AsyncDisposable {
       copies: driver.name === "none",
       warn: options.warn,
     });
-    const ground = { driver, folders: this.#folders, live: this.#processes };
+    this.#code = new CodeFolders(`${options.filesDirectory}-code`);
+    const ground = { driver, folders: this.#folders, code: this.#code, live: this.#processes };
     this.#prewarmed = new Prewarmed({
       ground,
       count: settings.prewarmed,
@@ -170,11 +177,16 @@ export class Functions implements AsyncDisposable {
    * What `call` would call, checked as it would be but not called.
    * @throws UNKNOWN_WORKSPACE, UNKNOWN_FUNCTION, INVALID_PARAMETERS, BAD_REQUEST, SERVER_BUSY
    */
-  async check(call: Pick<FunctionCall, "workspace" | "function" | "input">): Promise<CallTarget> {
+  async check(call: Pick<FunctionCall, "workspace" | "function" | "input">): Promise<CallableFunction> {
     const loaded = this.#workspaces.inMemory(call.workspace) ?? (await this.#workspaces.get(call.workspace));
     const target = this.#target(loaded, call.function);
     inputFor(target, call.input);
     return target;
+  }
+
+  /** A live execution as it would be recorded now. */
+  recordOf(execution: Execution): ExecutionRecord {
+    return executionRecord(execution, this.settings.recordBytes);
   }
 
   /** The instances alive now. */
@@ -209,6 +221,7 @@ export class Functions implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#draining = true;
     clearInterval(this.#idleTimer);
+    this.gates.close(stopping);
     for (const { pools } of this.#workspaces.loaded) {
       for (const pool of pools.values()) {
         for (const execution of pool.close("the server stops")) execution.fail(stopping());
@@ -217,6 +230,7 @@ export class Functions implements AsyncDisposable {
     await Promise.all([...this.#processes].map((process) => process.kill("the server stops")));
     await this.#prewarmed[Symbol.asyncDispose]();
     await this.#folders[Symbol.asyncDispose]();
+    this.#code[Symbol.dispose]();
     await this.#dependencies[Symbol.asyncDispose]();
   }
 
@@ -245,6 +259,7 @@ export class Functions implements AsyncDisposable {
     const ended = (execution: Execution) => {
       this.#inFlight -= 1;
       this.live.remove(execution);
+      if (target.concurrencyLimit !== null || execution.gated) this.gates.leave(execution);
       this.statistics.count(execution);
       if (options.recordedByCaller !== true) this.#store.executions.record(executionRecord(execution, this.settings.recordBytes));
       onEnd(execution);
@@ -253,7 +268,8 @@ export class Functions implements AsyncDisposable {
     const execution = new Execution(target, input, ended, options);
     this.#inFlight += 1;
     this.live.add(execution);
-    target.pool.submit(execution);
+    if (target.concurrencyLimit === null) target.pool.submit(execution);
+    else this.gates.pass(target, execution, () => target.pool.submit(execution));
     return execution;
   }
 }

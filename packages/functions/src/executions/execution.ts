@@ -1,7 +1,9 @@
 import type { Readable } from "node:stream";
 import { TreadleError } from "@treadle/errors";
+import type { HandlerRequestHead } from "@treadle/runtimes";
 import { createExecutionId } from "@treadle/store";
 import type { ExecutionFiles } from "../files/execution-files.ts";
+import type { PiecedBody, PiecedResponse } from "../instances/frame-streams.ts";
 import type { FileParameter } from "../parameters/file-parameters.ts";
 import { ExecutionLog } from "./log.ts";
 
@@ -10,7 +12,8 @@ export type CallInput =
   | { readonly kind: "inline" /** JSON object text. */; readonly argumentsText: string }
   | {
       readonly kind: "handler";
-      /** JSON of HandlerRequestHead. */
+      readonly request: HandlerRequestHead;
+      /** The same as JSON. */
       readonly head: string;
       /** Whole; or, when it is long or its length is not known, as it comes: read when the call is at its turn, and no faster than it is taken. */
       readonly body: Uint8Array | Readable;
@@ -88,11 +91,16 @@ export class Execution {
   timer: NodeJS.Timeout | undefined;
   /** The files it was given, opens and saves; null until it has to do with any. */
   files: ExecutionFiles | null = null;
+  /** The parts of it that come or go in pieces, by frames; null: none do. */
+  body: PiecedBody | null = null;
+  response: PiecedResponse | null = null;
   /** Set by whatever holds it now, a queue or an instance: ends it before its time (`cancel`), lets a full sink's pieces flow again (`resume`). */
   holder: ExecutionHolder | null = null;
   /** Its neighbours in the list of live executions. */
   previous: Execution | null = null;
   next: Execution | null = null;
+  /** Counts against its function's concurrency limit. */
+  gated = false;
   readonly #onEnd: (execution: Execution) => void;
 
   constructor(target: CallTarget, input: CallInput, onEnd: (execution: Execution) => void, options: ExecutionOptions = {}) {
@@ -108,7 +116,12 @@ export class Execution {
   /** Ends it with CANCELLED, wherever it is. */
   cancel(reason: string): void {
     if (this.outcome !== null) return;
-    const error = new TreadleError("CANCELLED", `The call of ${this.target.functionName} was cancelled: ${reason}`);
+    this.abandon(new TreadleError("CANCELLED", `The call of ${this.target.functionName} was cancelled: ${reason}`));
+  }
+
+  /** Ends it with an error of the caller's, wherever it is: the function is told to give up. */
+  abandon(error: TreadleError): void {
+    if (this.outcome !== null) return;
     if (this.holder === null) this.fail(error);
     else this.holder.abandon(this, error);
   }

@@ -1,5 +1,3 @@
-import type { Execution } from "../executions/execution.ts";
-
 const SLOT_BITS = 17;
 const SLOT_MASK = (1 << SLOT_BITS) - 1;
 const GENERATIONS = 1 << (32 - SLOT_BITS);
@@ -11,8 +9,8 @@ const GENERATIONS = 1 << (32 - SLOT_BITS);
  * Not a Map: V8 chains a Map's outgrown tables, and with thousands of insertions and removals a second the chain kept
  * every execution (and its HTTP request) alive until the next full collection: 20 ms pauses, half the throughput.
  */
-export class InFlight {
-  readonly #slots: (Execution | null)[] = [];
+export class InFlight<T extends { readonly channelId: number }> {
+  readonly #slots: (T | null)[] = [];
   readonly #generations: number[] = [];
   readonly #free: number[] = [];
   #size = 0;
@@ -22,7 +20,7 @@ export class InFlight {
   }
 
   /** Takes an execution in and returns its number: 2^17 and up, so never 0 or the number of a LOAD. */
-  add(execution: Execution): number {
+  add(execution: T): number {
     const slot = this.#free.pop() ?? this.#slots.length;
     const generation = ((this.#generations[slot] ?? 0) + 1) % GENERATIONS || 1;
     this.#generations[slot] = generation;
@@ -31,7 +29,7 @@ export class InFlight {
     return ((generation << SLOT_BITS) | slot) >>> 0;
   }
 
-  get(id: number): Execution | undefined {
+  get(id: number): T | undefined {
     const execution = this.#slots[id & SLOT_MASK];
     return execution !== null && execution !== undefined && execution.channelId === id ? execution : undefined;
   }
@@ -47,13 +45,13 @@ export class InFlight {
   }
 
   /** Removes and returns all. */
-  clear(): Execution[] {
+  clear(): T[] {
     const open = this.all();
     for (const execution of open) this.remove(execution.channelId);
     return open;
   }
 
-  all(): Execution[] {
+  all(): T[] {
     return this.#slots.filter((execution) => execution !== null);
   }
 }

@@ -1,33 +1,47 @@
 import type { Readable } from "node:stream";
 
-const MAX_LINE_CHARACTERS = 8_000;
-/** Output read without pause; beyond it a flood is slowed to about ten times this a second, so that it cannot keep the server busy. */
-const BURST_BYTES = 1024 * 1024;
+/** Output read in one period without pause; a flood beyond it waits for the next one, so that it cannot keep the server busy. */
+const BURST_BYTES = 2 * 1024 * 1024;
+const PERIOD_MS = 100;
 
-/** Cuts what a sandbox wrote to its real stdout or stderr into lines. */
-export function readLines(stream: Readable, onLine: (line: string, cut: boolean) => void): { flush(): void } {
+/** Lines of a stream, as they come. */
+export interface Lines {
+  /** Gives out what is left, at the end. */
+  flush(): void;
+  /** Resolves when what was written until now is read, or has to wait because there is too much of it. */
+  settled(): Promise<void>;
+}
+
+/** Cuts what a sandbox wrote to its real stdout or stderr into lines; of longer ones the first `maxCharacters` are given. */
+export function readLines(stream: Readable, maxCharacters: number, onLine: (line: string, cut: boolean) => void): Lines {
   const decoder = new TextDecoder("utf-8");
   let rest = "";
   let cut = false;
   let burst = 0;
+  let period = 0;
   const emit = (line: string) => {
-    if (!cut) onLine(line.slice(0, MAX_LINE_CHARACTERS), line.length > MAX_LINE_CHARACTERS);
+    if (!cut) onLine(line.slice(0, maxCharacters), line.length > maxCharacters);
     cut = false;
   };
   stream.on("data", (chunk: Buffer) => {
     const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
     rest = lines.pop() ?? "";
     for (const line of lines) emit(line);
-    if (rest.length > MAX_LINE_CHARACTERS) {
-      if (!cut) onLine(rest.slice(0, MAX_LINE_CHARACTERS), true);
+    if (rest.length > maxCharacters) {
+      if (!cut) onLine(rest.slice(0, maxCharacters), true);
       cut = true;
       rest = "";
+    }
+    const now = performance.now();
+    if (now - period > PERIOD_MS) {
+      period = now;
+      burst = 0;
     }
     burst += chunk.length;
     if (burst > BURST_BYTES) {
       burst = 0;
       stream.pause();
-      setTimeout(() => stream.resume(), 100).unref();
+      setTimeout(() => stream.resume(), PERIOD_MS).unref();
     }
   });
   stream.on("error", () => undefined);
@@ -36,5 +50,7 @@ export function readLines(stream: Readable, onLine: (line: string, cut: boolean)
       if (rest !== "") emit(rest);
       rest = "";
     },
+    // One whole turn of the event loop looks at every stream that has something to read.
+    settled: () => new Promise((resolve) => setImmediate(() => setImmediate(resolve))),
   };
 }

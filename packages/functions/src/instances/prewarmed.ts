@@ -1,5 +1,6 @@
 import type { Runtime } from "@treadle/runtimes";
-import { type ProcessGround, type ProcessSettings, RuntimeProcess } from "./runtime-process.ts";
+import { FramesProcess } from "./frames-process.ts";
+import type { ProcessGround, ProcessSettings } from "./runtime-process.ts";
 
 /** A taken process is replaced after this pause, so that its replacement does not compete with the call it was taken for. */
 const REFILL_DELAY_MS = 25;
@@ -11,7 +12,7 @@ export class Prewarmed implements AsyncDisposable {
   readonly #count: number;
   readonly #settingsOf: (runtime: Runtime) => ProcessSettings;
   readonly #warn: (message: string, fields: object) => void;
-  readonly #shelves = new Map<string, { ready: RuntimeProcess[]; starting: number }>();
+  readonly #shelves = new Map<string, { ready: FramesProcess[]; starting: number }>();
   readonly #starts = new Set<Promise<void>>();
   #closed = false;
 
@@ -42,11 +43,11 @@ export class Prewarmed implements AsyncDisposable {
   }
 
   /** A started process of this runtime with the usual settings, if one is ready. */
-  take(runtime: Runtime): RuntimeProcess | null {
+  take(runtime: Runtime): FramesProcess | null {
     const shelf = this.#shelfOf(runtime);
-    let taken: RuntimeProcess | undefined;
+    let taken: FramesProcess | undefined;
     do taken = shelf.ready.shift();
-    while (taken !== undefined && taken.exit !== null);
+    while (taken !== undefined && taken.process.exit !== null);
     if (this.#count > 0 && !this.#closed) setTimeout(() => void this.fill(runtime), REFILL_DELAY_MS).unref();
     return taken ?? null;
   }
@@ -55,10 +56,10 @@ export class Prewarmed implements AsyncDisposable {
     this.#closed = true;
     await Promise.all(this.#starts);
     const ready = [...this.#shelves.values()].flatMap((shelf) => shelf.ready.splice(0));
-    await Promise.all(ready.map((process) => process.kill("the server stops")));
+    await Promise.all(ready.map(({ process }) => process.kill("the server stops")));
   }
 
-  #shelfOf(runtime: Runtime): { ready: RuntimeProcess[]; starting: number } {
+  #shelfOf(runtime: Runtime): { ready: FramesProcess[]; starting: number } {
     let shelf = this.#shelves.get(runtime.name);
     if (shelf === undefined) {
       shelf = { ready: [], starting: 0 };
@@ -80,9 +81,9 @@ export class Prewarmed implements AsyncDisposable {
     const shelf = this.#shelfOf(runtime);
     shelf.starting += 1;
     try {
-      const process = await RuntimeProcess.start(this.#ground, this.#settingsOf(runtime));
-      if (this.#closed) await process.kill("the server stops");
-      else shelf.ready.push(process);
+      const frames = await FramesProcess.start(this.#ground, this.#settingsOf(runtime));
+      if (this.#closed) await frames.process.kill("the server stops");
+      else shelf.ready.push(frames);
     } catch (error) {
       // Closing ends processes that are just being started.
       if (this.#closed) return;
