@@ -25,7 +25,7 @@ export const manifest: RuntimeManifest = {
       aliases: ["nodejs", "javascript"],
       name: `node-${major}`,
       version,
-      contracts: ["inline", "handler"],
+      contracts: ["inline", "handler", "script"],
       defaultEntrypoint: "index.js",
       fileEndings: [".js", ".mjs", ".cjs"],
       markerFiles: ["package.json"],

@@ -72,7 +72,7 @@ export const RESPONSES: readonly Behaviour[] = [
   },
   {
     name: "names of headers in the answer are lower case",
-    needs: ["headers"],
+    needs: ["headers", "lower-case-names"],
     check: async (subject) => {
       const { rawHeaders } = await sent(subject, "headers");
       const own = rawHeaders

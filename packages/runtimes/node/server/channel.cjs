@@ -160,6 +160,26 @@ function sendHeadAndBody(kind, id, head, body) {
   sent();
 }
 
+/** Sends a frame whose payload is bytes, which may be used again afterwards. */
+function sendBytes(kind, id, payload) {
+  const { length } = payload;
+  reserve(HEAD + length);
+  writeHead(outEnd, length, kind, id);
+  apply(bufferCopy, payload, [out, outEnd + HEAD]);
+  outEnd += HEAD + length;
+  sent();
+}
+
+/** Sends a frame whose payload is a u32. */
+function sendNumber(kind, id, number) {
+  reserve(HEAD + 4);
+  const at = outEnd;
+  writeHead(at, 4, kind, id);
+  for (let i = 0; i < 4; i++) out[at + HEAD + i] = number >>> (8 * i);
+  outEnd = at + HEAD + 4;
+  sent();
+}
+
 /** Sends a FILE frame; the payload may be used again afterwards. */
 function sendFile(id, transfer, operation, payload) {
   const { length } = payload;
@@ -308,4 +328,4 @@ function open(onFrame) {
   };
 }
 
-module.exports = { open, sendText, sendLog, sendHeadAndBody, sendFile, flush, bytes, text, readU32 };
+module.exports = { open, sendText, sendLog, sendHeadAndBody, sendBytes, sendNumber, sendFile, flush, bytes, text, readU32 };

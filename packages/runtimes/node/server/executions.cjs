@@ -21,9 +21,12 @@ class Execution {
     this.lines = null;
     /** Its own Console, from the first group, count or timer on. */
     this.console = null;
-    /** HTTP: its entries, handed out when it ends, and how to end it. */
+    /** HTTP: its entries, where they are kept until it ends, and how to end it. */
     this.entries = null;
     this.fail = null;
+    /** A request's body that comes in pieces, and what is left of the credit of a response that leaves in pieces. */
+    this.body = null;
+    this.sending = null;
     /** Its files being saved or opened; made with the first. */
     this.transfers = null;
   }

@@ -4,7 +4,7 @@
 const channel = require("./channel.cjs");
 const captureChildren = require("./child-output.cjs");
 const catchLateThrows = require("./late-throws.cjs");
-const { Execution, storage, transport } = require("./executions.cjs");
+const { Execution, current, storage, transport } = require("./executions.cjs");
 const limits = require("./limits.cjs");
 const logs = require("./logs.cjs");
 const { describe, display, toJson } = require("./thrown.cjs");
@@ -15,14 +15,24 @@ const CALL = 0x02;
 const CANCEL = 0x03;
 const PING = 0x04;
 const FILE_ANSWER = 0x05;
+const BODY = 0x06;
+const BODY_END = 0x07;
+const CREDIT = 0x08;
 const READY = 0x81;
 const LOADED = 0x82;
 const RESULT = 0x83;
 const ERROR = 0x84;
 const PONG = 0x86;
 const CANCELLED = 0x87;
+const HEAD = 0x89;
+const PIECE = 0x8a;
+const BODY_CREDIT = 0x8b;
+/** PIECE frames that may be sent before the host gives credit. */
+const WINDOW = 4;
 
 const { parse, stringify } = JSON;
+const NativePromise = Promise;
+const NativeError = Error;
 const dateNow = Date.now;
 const performanceNow = performance.now.bind(performance);
 /** Synchronous work longer than this (ms) makes a function one before which finished results are sent. */
@@ -44,6 +54,7 @@ function endExecution(execution) {
   execution.ended = true;
   running.delete(execution.id);
   execution.transfers?.end();
+  if (execution.sending !== null) grant(execution, 0);
 }
 
 /** Ends an execution with a RuntimeError, unless it has ended. */
@@ -151,7 +162,19 @@ function callHandler(id, buffer, start, end) {
   const execution = new Execution(id, undefined);
   execution.silent = head.logging === false;
   running.set(id, execution);
-  storage.run(execution, answer, execution, head, channel.bytes(buffer, headEnd, end));
+  if (head.bodyFollows === true) storage.run(execution, answerFollowing, execution, head);
+  else storage.run(execution, answer, execution, head, channel.bytes(buffer, headEnd, end));
+}
+
+/** A call whose body comes in BODY frames. Never rejects. */
+async function answerFollowing(execution, head) {
+  const { IncomingBody } = require("./incoming-body.cjs");
+  const body = new IncomingBody(() => {
+    if (!execution.ended) channel.sendNumber(BODY_CREDIT, execution.id, 1);
+  });
+  execution.body = body;
+  await body.ready(handler.streamsBody);
+  if (!execution.ended) await answer(execution, head, body.ended ? body.whole() : body);
 }
 
 /** Runs the handler within its execution. Never rejects. */
@@ -159,6 +182,10 @@ async function answer(execution, head, body) {
   try {
     const response = await handler.run(execution, head, body);
     if (execution.ended) return;
+    if (response.stream !== null) {
+      await answerInPieces(execution, response);
+      return;
+    }
     if (response.body.length > limits.resultBytes) {
       const message = `The response body is ${response.body.length} bytes; the limit is ${limits.resultBytes}.`;
       failWith(execution, { code: "RESULT_TOO_LARGE", message });
@@ -172,6 +199,46 @@ async function answer(execution, head, body) {
     logs.append(execution, logs.ERROR, fields.stack ?? `${fields.name}: ${fields.message}`);
     failWith(execution, fields);
   }
+}
+
+/** HEAD, a PIECE for each credit, and an empty RESULT. Rejects with what the source threw. */
+async function answerInPieces(execution, response) {
+  const { id } = execution;
+  const sending = { credit: WINDOW, wake: null };
+  execution.sending = sending;
+  channel.sendText(HEAD, id, responseHead(response));
+  const write = async (bytes) => {
+    while (sending.credit === 0 && !execution.ended) {
+      await new NativePromise((resolve) => {
+        sending.wake = resolve;
+      });
+    }
+    if (execution.ended) return;
+    sending.credit -= 1;
+    channel.sendBytes(PIECE, id, bytes);
+  };
+  await require("./outgoing-stream.cjs").pump(response.stream, write, () => execution.ended);
+  if (execution.ended) return;
+  endExecution(execution);
+  channel.sendText(RESULT, id, "");
+}
+
+/** So many pieces more of a response may be sent. */
+function grant(execution, pieces) {
+  const { sending } = execution;
+  sending.credit += pieces;
+  sending.wake?.();
+  sending.wake = null;
+}
+
+/** What the host says of a body that is under way. */
+function onBody(kind, id, buffer, start, end) {
+  const execution = running.get(id);
+  if (execution === undefined) return;
+  if (kind === CREDIT) {
+    if (execution.sending !== null) grant(execution, channel.readU32(buffer, start));
+  } else if (kind === BODY) execution.body?.push(channel.bytes(buffer, start, end));
+  else execution.body?.end();
 }
 
 /** HandlerResponseHead as JSON, past any toJSON that user code gave to arrays. */
@@ -188,6 +255,8 @@ function cancel(id) {
     execution.ended = true;
     running.delete(id);
     execution.transfers?.end();
+    if (execution.sending !== null) grant(execution, 0);
+    execution.body?.fail(new NativeError("The call was cancelled."));
   }
   channel.sendText(CANCELLED, id, '{"running":false}');
 }
@@ -213,8 +282,17 @@ async function loadContract(request) {
     functions = loaded.functions;
     return stringify(loaded.report);
   }
+  if (request.contract === "script") return loadScript(request);
   handler = await require("./handler.cjs").load(request);
   return handler.error === null ? '{"errors":{},"imports":{}}' : `{"errors":{"":${toJson(handler.error)}},"imports":{}}`;
+}
+
+/** A script is called as an inline function of the name handle. */
+async function loadScript(request) {
+  const { handle, error } = await require("./script.cjs").loadScript(request);
+  const script = { run: ({ data }) => handle(current(), data), error, slow: undefined };
+  functions = ownMethods(new Map([["handle", script]]), "get");
+  return error === null ? '{"errors":{},"imports":{}}' : `{"errors":{"":${toJson(error)}},"imports":{}}`;
 }
 
 async function openEgress() {
@@ -238,6 +316,7 @@ function serve() {
     else if (kind === CANCEL) cancel(id);
     // Late answers, for executions that have ended, are nobody's.
     else if (kind === FILE_ANSWER) running.get(id)?.transfers?.answer(buffer, start, end);
+    else if (kind === BODY || kind === BODY_END || kind === CREDIT) onBody(kind, id, buffer, start, end);
     else if (kind === LOAD && loading === null) loading = load(id, channel.text(buffer, start, end));
     else process.reallyExit(1);
     return true;

@@ -3,6 +3,7 @@
 
 const { parse } = JSON;
 const toBuffer = Buffer.from;
+const isBuffer = Buffer.isBuffer;
 const own = Object.defineProperty;
 
 /** Sets a property whatever its name is. */
@@ -66,9 +67,43 @@ function parseQuery(queryString) {
   return query;
 }
 
-/** Makes `context.req`. `body` is a Buffer that belongs to it. */
+/** What is seldom asked for, and not listed: a request can be copied and logged whether its body is JSON or not. */
+const HIDDEN = {
+  get bodyJson() {
+    try {
+      return parse(this.bodyText);
+    } catch (error) {
+      throw new SyntaxError(`The request body is not valid JSON: ${error.message}`);
+    }
+  },
+  /** The body as it comes: chunks of bytes. */
+  get bodyStream() {
+    return oneChunk(this.bodyBinary);
+  },
+  /** Deprecated name of bodyText. */
+  get bodyRaw() {
+    return this.bodyText;
+  },
+  // The older form, (req, res): what a function gets as payload and variables.
+  get payload() {
+    return this.bodyText;
+  },
+  get env() {
+    return process.env;
+  },
+  get variables() {
+    return process.env;
+  },
+};
+
+async function* oneChunk(bytes) {
+  if (bytes.length > 0) yield bytes;
+}
+
+/** Makes `context.req`. `body` is a Buffer that belongs to it, or the IncomingBody of one that has not come whole. */
 function createRequest(method, target, headers, body) {
   const request = {
+    __proto__: HIDDEN,
     method,
     headers,
     ...parseTarget(target, headers),
@@ -81,35 +116,17 @@ function createRequest(method, target, headers, body) {
     get bodyText() {
       return toBuffer(this.bodyBinary).toString("utf8");
     },
-    get bodyJson() {
-      try {
-        return parse(this.bodyText);
-      } catch (error) {
-        throw new SyntaxError(`The request body is not valid JSON: ${error.message}`);
-      }
-    },
     get body() {
       const isJson = `${this.headers["content-type"] ?? ""}`.toLowerCase().startsWith("application/json");
       if (!isJson) return this.bodyText;
       return this.bodyBinary.length === 0 ? {} : this.bodyJson;
     },
-    /** Deprecated name of bodyText. */
-    get bodyRaw() {
-      return this.bodyText;
-    },
-    // The older form, (req, res): what a function gets as payload and variables.
-    get payload() {
-      return this.bodyText;
-    },
-    get env() {
-      return process.env;
-    },
-    get variables() {
-      return process.env;
-    },
   };
-  // Not listed: a request can be copied and logged whether its body is JSON or not.
-  for (const name of ["bodyJson", "bodyRaw", "payload", "env", "variables"]) own(request, name, { enumerable: false });
+  if (!isBuffer(body)) {
+    own(request, "bodyBinary", { get: () => body.whole(), configurable: true, enumerable: false });
+    own(request, "bodyStream", { value: body.chunks(), configurable: true, enumerable: false });
+    for (const name of ["bodyText", "body"]) own(request, name, { enumerable: false });
+  }
   return request;
 }
 

@@ -3,6 +3,7 @@
 
 const { stringify } = JSON;
 const toBuffer = Buffer.from;
+const NOTHING = toBuffer("");
 const isBuffer = Buffer.isBuffer;
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
 const NO_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
@@ -16,13 +17,19 @@ function hasContentType(headers) {
 
 /** `context.res`. Each method makes a response; the one that the function returns is sent. */
 const response = {
-  binary: (body, statusCode = 200, headers = {}) => ({ body, statusCode, headers }),
+  binary: (body, statusCode = 200, headers = {}) => ({
+    body,
+    statusCode,
+    headers: hasContentType(headers) ? headers : { ...headers, "content-type": "application/octet-stream" },
+  }),
   text: (body, statusCode = 200, headers = {}) => ({ body: `${body}`, statusCode, headers }),
   json: (value, statusCode = 200, headers = {}) => ({
     body: stringify(value),
     statusCode,
     headers: hasContentType(headers) ? headers : { ...headers, "content-type": "application/json" },
   }),
+  /** `source`: an iterable of strings or bytes, plain or asynchronous (a generator, a stream), or a function that returns one. */
+  stream: (source, statusCode = 200, headers = {}) => ({ body: null, stream: source, statusCode, headers }),
   redirect: (url, statusCode = 301, headers = {}) => ({ body: "", statusCode, headers: { ...headers, location: url } }),
   empty: () => ({ body: "", statusCode: 204, headers: {} }),
   /** Deprecated. */
@@ -30,7 +37,7 @@ const response = {
 };
 
 function toBytes(body) {
-  if (body === undefined || body === null) return toBuffer("");
+  if (body === undefined || body === null) return NOTHING;
   if (typeof body === "string") return toBuffer(body, "utf8");
   if (isBuffer(body)) return body;
   if (ArrayBuffer.isView(body)) return toBuffer(body.buffer, body.byteOffset, body.byteLength);
@@ -45,10 +52,10 @@ function contentType(value) {
   return lower.includes("charset=") ? lower : `${lower}; charset=utf-8`;
 }
 
-/** `{ statusCode, headers: [name, value][], body: Buffer }` of what the function returned; throws if it is no response. */
+/** `{ statusCode, headers: [name, value][], body: Buffer, stream }` of what the function returned; throws if it is no response. */
 function finish(returned) {
   if (returned === undefined || returned === null) {
-    throw new Error("Return statement missing. Return context.res.empty() if no response is expected.");
+    throw new Error("Return statement missing. return context.res.empty() if no response is expected.");
   }
   if (typeof returned !== "object")
     throw new TypeError("The function must return a response, such as context.res.json({ ... }).");
@@ -72,7 +79,8 @@ function finish(returned) {
     }
   }
   headers[headers.length] = ["content-type", contentType(type)];
-  return { statusCode, headers, body: toBytes(returned.body) };
+  const { stream = null } = returned;
+  return { statusCode, headers, body: stream === null ? toBytes(returned.body) : NOTHING, stream };
 }
 
-module.exports = { finish, response };
+module.exports = { finish, response, toBytes };

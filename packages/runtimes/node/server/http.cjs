@@ -17,12 +17,17 @@ const { random, floor } = Math;
 const now = performance.now.bind(performance);
 const toBuffer = Buffer.from;
 const concat = Buffer.concat;
+const dateNow = Date.now;
+const NOTHING = toBuffer("");
 const NativePromise = Promise;
 
 const MAX_BODY = 20 * 1024 * 1024;
 /** What a timer can wait for. */
 const MAX_TIMEOUT_SECONDS = 2_147_483;
 const LOG_ID = /^[A-Za-z0-9_-]{1,64}$/;
+/** Chunks of a body that wait for a function to read them, from which on no more is read. */
+const WAITING_CHUNKS = 16;
+const LEVELS = ["debug", "info", "warn", "error"];
 const CUT_NOTE = "... Log truncated due to size limit (8000 characters)";
 
 /** Settings of the process, read once and before user code. */
@@ -32,6 +37,7 @@ function readSettings(environment) {
     socket: environment.TREADLE_SOCKET || null,
     secret: environment.OPEN_RUNTIMES_SECRET || "",
     development: environment.OPEN_RUNTIMES_ENV === "development",
+    contract: environment.TREADLE_CONTRACT || "handler",
     directory: environment.TREADLE_CODE || "/usr/local/server/src/function",
     entrypoint: environment.OPEN_RUNTIMES_ENTRYPOINT || "index.js",
     dependencies: environment.TREADLE_DEPENDENCIES || undefined,
@@ -65,23 +71,39 @@ function newLogId() {
   return id;
 }
 
-/** Entries of an execution, or of none, on stdout: one JSON object a line, which no entry can forge. */
-function print(id, level, text) {
+/** An entry of an execution, or of none, on stdout: one JSON object a line, which no entry can forge. `fields`: JSON. */
+function print(id, level, text, fields) {
+  const more = fields === undefined ? "" : `,"fields":${fields}`;
+  const line = toBuffer(
+    `{"id":${stringify(id)},"level":"${LEVELS[level]}","text":${stringify(text)}${more},"time":${dateNow()}}\n`,
+  );
   try {
-    writeSync(1, `${stringify({ id, level: ["debug", "info", "warn", "error"][level], text })}\n`);
+    for (let at = 0; at < line.length; ) at += writeSync(1, line, at, line.length - at);
   } catch {
     // A closed or full stdout must not end the server.
   }
 }
 
-/** Writes what an execution logged, where its reader looks for it. Resolves in any case. */
+/** Takes an entry from logs.cjs: to stdout at once, or to where the log files of its execution are gathered. */
+function take(execution, level, flags, logged) {
+  let text = logged;
+  let fields;
+  if ((flags & logs.FIELDS) !== 0) {
+    const border = logged.lastIndexOf(logs.FIELDS_SEPARATOR);
+    text = logged.slice(0, border);
+    fields = logged.slice(border + 1);
+  }
+  if ((flags & logs.CUT) !== 0 && text.length >= 7999) text += CUT_NOTE;
+  if (execution?.entries)
+    execution.entries[execution.entries.length] = { level, text: fields === undefined ? text : `${text} ${fields}` };
+  else print(execution?.id ?? null, level, text, fields);
+}
+
+/** Writes what an execution logged into the log folder, if there is one. Resolves in any case. */
 async function writeLogs(settings, execution) {
   const { id, entries } = execution;
+  if (entries === null) return;
   execution.entries = null;
-  if (settings.logFolder === null) {
-    for (const { level, text } of entries) print(id, level, text);
-    return;
-  }
   const files = { logs: "", errors: "" };
   for (const { level, text } of entries) files[level === logs.ERROR ? "errors" : "logs"] += `${text}\n`;
   for (const name of ["logs", "errors"]) {
@@ -95,8 +117,13 @@ async function writeLogs(settings, execution) {
   }
 }
 
-/** The body of a request; null when it is too large. */
-async function readBody(request) {
+/**
+ * The body of a request: a Buffer; null when it is too large; the IncomingBody of one that makes a function wait which may ask for it in pieces.
+ */
+async function readBody(request, mayStream) {
+  if (mayStream && request.headers["content-length"] === undefined && request.headers["transfer-encoding"] === undefined)
+    return NOTHING;
+  if (mayStream && !(request.headers["content-length"] > MAX_BODY)) return incomingBody(request);
   const chunks = [];
   let size = 0;
   for await (const chunk of request) {
@@ -105,6 +132,35 @@ async function readBody(request) {
     else chunks.length = 0; // Read to its end, so that the client gets the answer.
   }
   return size > MAX_BODY ? null : concat(chunks);
+}
+
+async function incomingBody(request) {
+  const { IncomingBody } = require("./incoming-body.cjs");
+  let unread = 0;
+  const body = new IncomingBody(() => {
+    unread -= 1;
+    if (unread < WAITING_CHUNKS) request.resume();
+  });
+  let size = 0;
+  request.on("data", (chunk) => {
+    size += chunk.length;
+    if (size > MAX_BODY) {
+      body.fail(new RangeError("The request body is larger than 20 MiB."));
+      return;
+    }
+    unread += 1;
+    body.push(chunk);
+    if (unread >= WAITING_CHUNKS) request.pause();
+  });
+  request.on("end", () => body.end());
+  request.on("error", (error) => body.fail(error));
+  request.on("close", () => body.fail(new Error("The caller has closed the connection.")));
+  await body.ready(true);
+  if (size > MAX_BODY) {
+    await new NativePromise((resolve) => request.on("close", resolve).on("end", resolve).resume());
+    return null;
+  }
+  return body.ended ? body.whole() : body;
 }
 
 /** Headers by name; several of one name joined as HTTP says. */
@@ -139,10 +195,14 @@ function readControl(headers, settings) {
   return { refusal: null, timeoutSeconds, logging: logging === "enabled", id };
 }
 
-/** Runs user code for one request. Resolves, never rejects, to `{ statusCode, headers, body }`. */
-function execute(handler, execution, head, body) {
+/**
+ * Runs user code for one request. Resolves, never rejects, when it has ended, to `{ statusCode, headers, body }`; to null after it has sent its
+ * response in pieces to `begin(answer)`, whose result takes them, or has failed to.
+ */
+function execute(handler, execution, head, body, begin) {
   return new NativePromise((resolve) => {
     let timer = null;
+    let sink = null;
     const started = now();
     const timedOut = () => head.timeoutSeconds > 0 && now() - started > head.timeoutSeconds * 1000;
     const end = (response) => {
@@ -152,35 +212,62 @@ function execute(handler, execution, head, body) {
       if (timer !== null) clearTimeout(timer);
       resolve(response);
     };
-    const failed = (statusCode, message) => {
+    const fail = () => {
+      if (sink === null) end({ statusCode: 500, headers: [], body: NOTHING });
+      else {
+        end(null);
+        sink.destroy();
+      }
+    };
+    const failed = (message) => {
       if (execution.ended) return;
       logs.append(execution, logs.ERROR, message);
-      end({ statusCode, headers: [], body: toBuffer("") });
+      fail();
     };
-    execution.fail = () => end({ statusCode: 500, headers: [], body: toBuffer("") });
-    if (head.timeoutSeconds > 0) timer = setTimeout(failed, head.timeoutSeconds * 1000, 500, "Execution timed out.");
+    execution.fail = fail;
+    if (head.timeoutSeconds > 0) timer = setTimeout(failed, head.timeoutSeconds * 1000, "Execution timed out.");
     storage.run(execution, async () => {
       try {
         const response = await handler.run(execution, head, body);
         // Code that held the event loop past its time has kept the timer from firing.
-        if (timedOut()) failed(500, "Execution timed out.");
-        else end(response);
+        if (timedOut()) failed("Execution timed out.");
+        else if (response.stream === null) end(response);
+        else if (!execution.ended) {
+          sink = begin(response);
+          sink.on("close", () => end(null));
+          if (head.method !== "HEAD") {
+            const write = (bytes) => (sink.write(bytes) ? undefined : drained(sink));
+            await require("./outgoing-stream.cjs").pump(response.stream, write, () => execution.ended);
+          }
+          if (execution.ended) return;
+          sink.end();
+          end(null);
+        }
       } catch (error) {
         const { stack, name, message } = describe(error, undefined);
-        failed(500, timedOut() ? "Execution timed out." : (stack ?? `${name}: ${message}`));
+        failed(timedOut() ? "Execution timed out." : (stack ?? `${name}: ${message}`));
       }
     });
+  });
+}
+
+/** Resolves when a response takes more, or nobody reads it any more. */
+function drained(response) {
+  return new NativePromise((resolve) => {
+    const done = () => {
+      response.off("drain", done);
+      response.off("close", done);
+      resolve();
+    };
+    response.on("drain", done).on("close", done);
+    if (response.destroyed) done();
   });
 }
 
 function serve() {
   const settings = readSettings(process.env);
   limits.logEntryCharacters = 8000;
-  logs.capture((execution, level, flags, text) => {
-    const entry = flags === 1 && text.length >= 7999 ? text + CUT_NOTE : text;
-    if (execution?.entries) execution.entries[execution.entries.length] = { level, text: entry };
-    else print(null, level, entry);
-  });
+  logs.capture(take);
   catchLateThrows((execution) => execution.fail());
 
   let loading = null;
@@ -189,7 +276,7 @@ function serve() {
   const load = () => {
     loading ??= (async () => {
       const started = now();
-      const handler = await require("./handler.cjs").load(settings);
+      const handler = await require(settings.contract === "script" ? "./script.cjs" : "./handler.cjs").load(settings);
       loadSeconds = (now() - started) / 1000;
       if (handler.error !== null) loading = null;
       return handler;
@@ -212,13 +299,14 @@ function serve() {
       plainText(response, 500, control.refusal);
       return;
     }
-    const body = await readBody(request);
+    const handler = await load();
+    const body = await readBody(request, handler.streamsBody);
     if (body === null) {
       plainText(response, 413, "The request body is larger than 20 MiB.");
       return;
     }
     const execution = new Execution(control.id, undefined);
-    execution.entries = [];
+    if (settings.logFolder !== null) execution.entries = [];
     execution.silent = !control.logging;
     const head = {
       method: request.method,
@@ -226,20 +314,28 @@ function serve() {
       headers: plainHeaders(request.headers),
       timeoutSeconds: control.timeoutSeconds,
     };
-    const handler = await load();
+    const writeHead = (answer, length) => {
+      const raw = ["x-open-runtimes-log-id", control.logging ? control.id : ""];
+      if (length !== null && answer.statusCode !== 204 && answer.statusCode !== 304) raw.push("content-length", `${length}`);
+      for (const [name, value] of answer.headers) raw.push(name, value);
+      response.writeHead(answer.statusCode, raw);
+    };
+    const begin = (answer) => {
+      writeHead(answer, null);
+      response.flushHeaders();
+      return response;
+    };
     let answer;
-    if (handler.error === null) answer = await execute(handler, execution, head, body);
+    if (handler.error === null) answer = await execute(handler, execution, head, body, begin);
     else {
       const { message, stack } = handler.error;
       logs.append(execution, logs.ERROR, stack?.includes(message) ? stack : message);
       execution.ended = true;
-      answer = { statusCode: 503, headers: [], body: toBuffer("") };
+      answer = { statusCode: 503, headers: [], body: NOTHING };
     }
     await writeLogs(settings, execution);
-    const raw = ["x-open-runtimes-log-id", control.logging ? control.id : "", "content-length", `${answer.body.length}`];
-    for (const [name, value] of answer.headers) raw.push(name, value);
-    if (answer.statusCode === 204 || answer.statusCode === 304) raw.splice(2, 2);
-    response.writeHead(answer.statusCode, raw);
+    if (answer === null) return;
+    writeHead(answer, answer.body.length);
     response.end(answer.body);
   };
 

@@ -12,8 +12,14 @@ const INFO = 1;
 const WARN = 2;
 const ERROR = 3;
 const CUT = 1;
+const FIELDS = 2;
+/** Between the text of an entry and its fields: no JSON holds it. */
+const FIELDS_SEPARATOR = "\u001e";
+/** Longest JSON of fields that the host takes. */
+const MAX_FIELDS = 16 * 1024;
 
 const { format, formatWithOptions, inspect } = util;
+const { stringify } = JSON;
 const byteLength = Buffer.byteLength;
 const toBuffer = Buffer.from;
 const { Console } = console;
@@ -22,8 +28,19 @@ const apply = Reflect.apply;
 /** Where entries go; the transport says. Gets the execution or null, level, flags and text. */
 let deliver = () => {};
 
-/** Adds an entry to an execution's log; undefined: to none. */
-function append(execution, level, text) {
+/** Fields of an entry as JSON; null: there are none, or they cannot be written. */
+function fieldsText(fields) {
+  if (typeof fields !== "object" || fields === null) return null;
+  try {
+    const text = stringify(fields);
+    return text[0] === "{" && text.length < MAX_FIELDS ? text : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Adds an entry to an execution's log; undefined: to none. With fields, flag FIELDS is set and their JSON follows the text. */
+function append(execution, level, text, fields) {
   let flags = 0;
   if (text.length > limits.logEntryCharacters) {
     let end = limits.logEntryCharacters;
@@ -31,6 +48,13 @@ function append(execution, level, text) {
     if (last >= 0xd800 && last < 0xdc00) end--;
     text = text.slice(0, end);
     flags = CUT;
+  }
+  if (fields !== undefined) {
+    const json = fieldsText(fields);
+    if (json !== null) {
+      text += FIELDS_SEPARATOR + json;
+      flags |= FIELDS;
+    }
   }
   if (execution === undefined || execution.ended) {
     deliver(null, level, flags, text);
@@ -294,4 +318,18 @@ function capture(destination) {
   captureFileDescriptors();
 }
 
-module.exports = { DEBUG, ERROR, INFO, WARN, append, capture, endLines, formatWithOptions, output, text };
+module.exports = {
+  CUT,
+  DEBUG,
+  ERROR,
+  FIELDS,
+  FIELDS_SEPARATOR,
+  INFO,
+  WARN,
+  append,
+  capture,
+  endLines,
+  formatWithOptions,
+  output,
+  text,
+};
