@@ -31,9 +31,10 @@ export const LOGS: readonly Behaviour[] = [
     needs: ["log", "print"],
     check: async (subject) => {
       const server = await subject.server();
-      const id = subject.can("print-id") ? "printed" : null;
       await server.send({ action: "log", headers: { "x-open-runtimes-log-id": "printed" } });
-      const entries = await server.logsOf(id, has("Native Log"));
+      // Where printed lines cannot be told apart, they may still have the id of an execution that is alone.
+      const ids = subject.can("print-id") ? ["printed"] : ["printed", null];
+      const entries = (await Promise.all(ids.map((id) => server.logsOf(id, has("Native Log"))))).flat();
       expect(entries.map(({ text }) => text)).toContain("Native Log");
     },
   },
