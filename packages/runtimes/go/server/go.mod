@@ -1,0 +1,3 @@
+module treadle.dev/treadle
+
+go 1.22

@@ -1,0 +1,153 @@
+package treadle
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"unicode/utf8"
+)
+
+// Characters of one entry that are kept.
+const maxEntryCharacters = 8000
+const cutNote = "... Log truncated due to size limit (8000 characters)"
+
+// journal writes log entries as lines of JSON to the real stdout, or as text to files in a folder.
+type journal struct {
+	mutex  sync.Mutex
+	stdout *os.File
+	folder string
+	line   []byte
+}
+
+// write puts one entry out, in one write. An empty id is none.
+func (j *journal) write(id, level, text string, fields Fields) {
+	text = cut(text)
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	if j.folder != "" && id != "" {
+		j.append(id, level, text, fields)
+		return
+	}
+	line := append(j.line[:0], `{"id":`...)
+	if id == "" {
+		line = append(line, "null"...)
+	} else {
+		line = appendJsonText(line, id)
+	}
+	line = append(line, `,"level":"`...)
+	line = append(line, level...)
+	line = append(line, `","text":`...)
+	line = appendJsonText(line, text)
+	if len(fields) > 0 {
+		if encoded, err := compactJson(fields); err == nil {
+			line = append(line, `,"fields":`...)
+			line = append(line, encoded...)
+		}
+	}
+	line = append(line, "}\n"...)
+	j.stdout.Write(line)
+	if cap(line) <= 64*1024 {
+		j.line = line
+	}
+}
+
+func (j *journal) append(id, level, text string, fields Fields) {
+	kind := "_logs.log"
+	if level == "error" {
+		kind = "_errors.log"
+	}
+	if len(fields) > 0 {
+		if encoded, err := compactJson(fields); err == nil {
+			text += " " + string(encoded)
+		}
+	}
+	file, err := os.OpenFile(filepath.Join(j.folder, id+kind), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	file.WriteString(text + "\n")
+}
+
+// cut shortens an entry that is too long, and says so.
+func cut(text string) string {
+	if len(text) <= maxEntryCharacters {
+		return text
+	}
+	count := 0
+	for i := range text {
+		if count == maxEntryCharacters {
+			return text[:i] + cutNote
+		}
+		count++
+	}
+	return text
+}
+
+// appendJsonText appends text as a JSON string; what is no UTF-8 becomes the replacement character.
+func appendJsonText(line []byte, text string) []byte {
+	const hex = "0123456789abcdef"
+	line = append(line, '"')
+	for i := 0; i < len(text); {
+		c := text[i]
+		if c >= utf8.RuneSelf {
+			r, size := utf8.DecodeRuneInString(text[i:])
+			line = utf8.AppendRune(line, r)
+			i += size
+			continue
+		}
+		switch {
+		case c == '"' || c == '\\':
+			line = append(line, '\\', c)
+		case c == '\n':
+			line = append(line, '\\', 'n')
+		case c < 0x20 || c == 0x7f:
+			line = append(line, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		default:
+			line = append(line, c)
+		}
+		i++
+	}
+	return append(line, '"')
+}
+
+// lines gathers printed bytes into lines.
+type lines struct {
+	rest strings.Builder
+}
+
+// add calls emit with each line that is whole.
+func (l *lines) add(bytes []byte, emit func(string)) {
+	for len(bytes) > 0 {
+		end := -1
+		for i, c := range bytes {
+			if c == '\n' {
+				end = i
+				break
+			}
+		}
+		part := bytes
+		if end >= 0 {
+			part = bytes[:end]
+		}
+		if room := 4*maxEntryCharacters + 8 - l.rest.Len(); room < len(part) {
+			// An entry keeps less than that of it.
+			part = part[:max(room, 0)]
+		}
+		l.rest.Write(part)
+		if end < 0 {
+			return
+		}
+		l.flush(true, emit)
+		bytes = bytes[end+1:]
+	}
+}
+
+// flush emits what has no end of line yet.
+func (l *lines) flush(evenEmpty bool, emit func(string)) {
+	if l.rest.Len() > 0 || evenEmpty {
+		emit(strings.TrimSuffix(l.rest.String(), "\r"))
+	}
+	l.rest.Reset()
+}
