@@ -27,6 +27,8 @@ export interface ExecutionRecord {
   readonly errorCode: string | null;
   /** JSON text of the entries `[{level, time, message}]`. */
   readonly logs: string | null;
+  /** JSON text of the attempts that failed before the last one, `[{attempt, endedAt, code, message}]`; absent: there were none. */
+  readonly attempts?: string;
 }
 
 /** Which executions to list, newest first. */
@@ -40,6 +42,9 @@ export interface ExecutionQuery {
   readonly until?: number;
   /** Found in input, output, error or logs, whatever its case. */
   readonly text?: string;
+  /** Has a log entry of this level. */
+  readonly level?: "debug" | "info" | "warn" | "error";
+  readonly trigger?: ExecutionRecord["trigger"];
   /** Cursor: `next` of the page before. */
   readonly after?: string;
   /** Rows of a page, 1 to 1000; defaults to 50. */

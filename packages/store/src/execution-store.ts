@@ -66,6 +66,9 @@ function select(database: Kysely<Schema>, query: ExecutionQuery) {
     // Said again as a constant, since the partial index is only considered for what the planner can prove.
     if (query.state !== "succeeded") rows = rows.where(sql<boolean>`state <> 'succeeded'`);
   }
+  if (query.trigger !== undefined) rows = rows.where("trigger", "=", query.trigger);
+  // How an entry begins in the JSON of logs; a quotation mark inside a message is escaped there, so no message can pass for one.
+  if (query.level !== undefined) rows = rows.where("logs", "like", `%{"level":"${query.level}",%`);
   if (query.since !== undefined) rows = rows.where("id", ">=", firstIdAt(query.since));
   if (query.until !== undefined) rows = rows.where("id", "<", firstIdAt(query.until));
   if (query.after !== undefined) rows = rows.where("id", "<", query.after);
@@ -95,5 +98,6 @@ function toExecution(row: Selectable<Schema["executions"]>): ExecutionRecord {
     error: row.error,
     errorCode: row.error_code,
     logs: row.logs,
+    ...(row.attempts === null ? {} : { attempts: row.attempts }),
   };
 }

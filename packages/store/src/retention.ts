@@ -85,10 +85,10 @@ export class Retention {
     const oldest = await this.#oldestKept(connection, workspace);
     let removed = 0;
     while (!this.#closed) {
-      // By place in the table (rows are never updated, so it does not change): a join on ids is planned as a scan of the whole table.
+      // By place in the table: a join on ids is planned as a scan of the whole table. What has ended does not change any more, and so keeps its place.
       const result = await sql`
         DELETE FROM executions WHERE ctid = ANY (ARRAY(
-          SELECT ctid FROM executions WHERE workspace = ${workspace} ${oldest === null ? sql`` : sql`AND id < ${oldest}`}
+          SELECT ctid FROM executions WHERE workspace = ${workspace} AND state NOT IN ('queued', 'running') ${oldest === null ? sql`` : sql`AND id < ${oldest}`}
           ORDER BY id LIMIT ${sql.lit(BATCH)}
         ))`.execute(connection);
       const count = Number(result.numAffectedRows ?? 0n);
