@@ -1,4 +1,5 @@
 import type { ExecutionRecord } from "@treadle/store";
+import { recordedRequest } from "../jobs/job-input.ts";
 import type { Execution } from "./execution.ts";
 
 /** What is kept of an ended execution. Input and output are cut to `limit` characters. */
@@ -15,7 +16,14 @@ export function executionRecord(execution: Execution, limit: number): ExecutionR
     startedAt: Date.now() - (performance.now() - execution.queuedAt),
     queuedMs: execution.queuedMs,
     durationMs: execution.durationMs,
-    input: cut(input.kind === "handler" ? input.head : input.kind === "inline" ? input.argumentsText : input.dataText, limit),
+    input: cut(
+      input.kind === "handler"
+        ? recordedRequest(input.head, input.body, limit)
+        : input.kind === "inline"
+          ? input.argumentsText
+          : input.dataText,
+      limit,
+    ),
     output:
       outcome === null
         ? null
