@@ -20,8 +20,13 @@ export const ERROR_CATALOGUE = {
   },
   BODY_TOO_LARGE: {
     status: 413,
-    when: "The request body is larger than REQUEST_MAX_SIZE.",
-    remedy: "Send less, or raise REQUEST_MAX_SIZE.",
+    when: "The request body is larger than REQUEST_MAX_SIZE, or than the function's limit requestBytes.",
+    remedy: "Send less, or raise the limit that the message names.",
+  },
+  UPGRADE_UNSUPPORTED: {
+    status: 501,
+    when: "A request to a function asks to leave HTTP for another protocol, such as WebSocket.",
+    remedy: "Use plain requests; server-sent events for what the function has to say over time.",
   },
   UNSUPPORTED_MEDIA_TYPE: {
     status: 415,

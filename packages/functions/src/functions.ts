@@ -5,7 +5,6 @@ import type { SandboxDriver } from "@treadle/sandbox";
 import type { ExecutionRecord, Store, WorkspaceDefinition } from "@treadle/store";
 import { type FunctionCall, inputFor, jsonText } from "./call.ts";
 import type { DependencyInstaller } from "./dependencies/index.ts";
-import { ConcurrencyGates } from "./executions/concurrency-gates.ts";
 import { type CallInput, Execution, type ExecutionOptions } from "./executions/execution.ts";
 import { LiveExecutions } from "./executions/live-executions.ts";
 import { executionRecord } from "./executions/record.ts";
@@ -18,10 +17,10 @@ import { Pool } from "./instances/pool.ts";
 import { Prewarmed } from "./instances/prewarmed.ts";
 import { Roster } from "./instances/roster.ts";
 import type { RuntimeProcess } from "./instances/runtime-process.ts";
-import type { CallableFunction, LoadedWorkspace } from "./loaded-workspace.ts";
+import type { CallableFunction } from "./loaded-workspace.ts";
 import type { FunctionsSettings } from "./settings.ts";
 import { type DependencyView, WorkspaceDependencies } from "./workspace-dependencies.ts";
-import { unknownFunction, type WorkspaceChange, Workspaces } from "./workspaces.ts";
+import { type WorkspaceChange, Workspaces } from "./workspaces.ts";
 
 const IDLE_CHECK_MS = 1_000;
 
@@ -44,8 +43,6 @@ export class Functions implements AsyncDisposable {
   readonly statistics = new Statistics();
   /** What waits or runs now. */
   readonly live = new LiveExecutions();
-  /** Keeps functions to their concurrency limits. */
-  readonly gates: ConcurrencyGates;
   readonly #store: Store;
   readonly #workspaces: Workspaces;
   readonly #dependencies: WorkspaceDependencies;
@@ -64,7 +61,6 @@ export class Functions implements AsyncDisposable {
     this.#store = options.store;
     this.runtimes = options.runtimes;
     this.settings = settings;
-    this.gates = new ConcurrencyGates(settings);
     this.#roster = new Roster(settings.maxInstances);
     this.#folders = new FileFolders({
       files: options.files,
@@ -144,8 +140,8 @@ export class Functions implements AsyncDisposable {
    * @throws UNKNOWN_WORKSPACE, UNKNOWN_FUNCTION, INVALID_PARAMETERS, BAD_REQUEST, SERVER_BUSY: nothing was run or recorded
    */
   async run(workspace: string, name: string, input: Record<string, unknown>): Promise<Execution> {
-    const loaded = this.#workspaces.inMemory(workspace) ?? (await this.#workspaces.get(workspace));
-    return new Promise((resolve) => this.#runInline(loaded, name, input, resolve));
+    const target = await this.find(workspace, name);
+    return new Promise((resolve) => this.#runInline(target, input, resolve));
   }
 
   /**
@@ -153,10 +149,36 @@ export class Functions implements AsyncDisposable {
    * nothing. Throws what `run` rejects with.
    */
   runIfLoaded(workspace: string, name: string, input: Record<string, unknown>, onEnd: (execution: Execution) => void): boolean {
-    const loaded = this.#workspaces.inMemory(workspace);
-    if (loaded === undefined) return false;
-    this.#runInline(loaded, name, input, onEnd);
+    const target = this.find(workspace, name);
+    if (target instanceof Promise) return false;
+    this.#runInline(target, input, onEnd);
     return true;
+  }
+
+  /**
+   * What a reference calls: `name`, `name@3` (a version) or `name@alias`. At once, without a promise, for whatever is in memory. Not to be kept: a save
+   * puts another in its place.
+   * @throws (or rejects with) UNKNOWN_WORKSPACE, UNKNOWN_FUNCTION, NOT_DEPLOYED, UNKNOWN_DEPLOYMENT, UNRESOLVED_SECRET, SECRET_UNREADABLE, SERVER_BUSY
+   */
+  find(workspace: string, reference: string): CallableFunction | Promise<CallableFunction> {
+    this.checkAccepting();
+    const loaded = this.#workspaces.inMemory(workspace);
+    if (loaded !== undefined) return this.#workspaces.target(loaded, reference);
+    return this.#workspaces.get(workspace).then((each) => this.#workspaces.target(each, reference));
+  }
+
+  /**
+   * Calls a function that was just found. For the hot path: without a promise.
+   * @throws INVALID_PARAMETERS, BAD_REQUEST: nothing was run or recorded
+   */
+  start(
+    target: CallableFunction,
+    call: Omit<FunctionCall, "workspace" | "function">,
+    onEnd: (execution: Execution) => void,
+  ): Execution {
+    const execution = this.#execute(target, inputFor(target, call.input), onEnd, call);
+    call.onStart?.(execution);
+    return execution;
   }
 
   /**
@@ -164,13 +186,8 @@ export class Functions implements AsyncDisposable {
    * @throws UNKNOWN_WORKSPACE, UNKNOWN_FUNCTION, INVALID_PARAMETERS, BAD_REQUEST, SERVER_BUSY: nothing was run or recorded
    */
   async call(call: FunctionCall): Promise<Execution> {
-    const loaded = this.#workspaces.inMemory(call.workspace) ?? (await this.#workspaces.get(call.workspace));
-    const target = this.#target(loaded, call.function);
-    const input = inputFor(target, call.input);
-    return new Promise((resolve) => {
-      const execution = this.#execute(target, input, resolve, call);
-      call.onStart?.(execution);
-    });
+    const target = await this.find(call.workspace, call.function);
+    return new Promise((resolve) => this.start(target, call, resolve));
   }
 
   /**
@@ -178,8 +195,7 @@ export class Functions implements AsyncDisposable {
    * @throws UNKNOWN_WORKSPACE, UNKNOWN_FUNCTION, INVALID_PARAMETERS, BAD_REQUEST, SERVER_BUSY
    */
   async check(call: Pick<FunctionCall, "workspace" | "function" | "input">): Promise<CallableFunction> {
-    const loaded = this.#workspaces.inMemory(call.workspace) ?? (await this.#workspaces.get(call.workspace));
-    const target = this.#target(loaded, call.function);
+    const target = await this.find(call.workspace, call.function);
     inputFor(target, call.input);
     return target;
   }
@@ -221,7 +237,6 @@ export class Functions implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#draining = true;
     clearInterval(this.#idleTimer);
-    this.gates.close(stopping);
     for (const { pools } of this.#workspaces.loaded) {
       for (const pool of pools.values()) {
         for (const execution of pool.close("the server stops")) execution.fail(stopping());
@@ -234,20 +249,14 @@ export class Functions implements AsyncDisposable {
     await this.#dependencies[Symbol.asyncDispose]();
   }
 
-  #target(loaded: LoadedWorkspace, name: string): CallableFunction {
-    this.checkAccepting();
-    const target = loaded.functions.get(name);
-    if (target === undefined) throw unknownFunction(loaded.definition.name, name);
-    return target;
-  }
-
-  #runInline(loaded: LoadedWorkspace, name: string, input: Record<string, unknown>, onEnd: (execution: Execution) => void): void {
-    const target = this.#target(loaded, name);
-    if (target.contract !== "inline") {
-      throw new TreadleError("BAD_REQUEST", `${name} is a handler function: it is called with a request, not with parameters.`);
+  #runInline(target: CallableFunction, input: Record<string, unknown>, onEnd: (execution: Execution) => void): void {
+    const { functionName, contract } = target;
+    if (contract !== "inline") {
+      const message = `${functionName} is a ${contract} function: it is called at /f/${target.workspace}/${functionName}, not with parameters.`;
+      throw new TreadleError("BAD_REQUEST", message);
     }
     target.check.check(input);
-    this.#execute(target, { kind: "inline", argumentsText: jsonText(name, input) }, onEnd);
+    this.#execute(target, { kind: "inline", argumentsText: jsonText(functionName, input) }, onEnd);
   }
 
   #execute(
@@ -259,7 +268,6 @@ export class Functions implements AsyncDisposable {
     const ended = (execution: Execution) => {
       this.#inFlight -= 1;
       this.live.remove(execution);
-      if (target.concurrencyLimit !== null || execution.gated) this.gates.leave(execution);
       this.statistics.count(execution);
       if (options.recordedByCaller !== true) this.#store.executions.record(executionRecord(execution, this.settings.recordBytes));
       onEnd(execution);
@@ -268,8 +276,7 @@ export class Functions implements AsyncDisposable {
     const execution = new Execution(target, input, ended, options);
     this.#inFlight += 1;
     this.live.add(execution);
-    if (target.concurrencyLimit === null) target.pool.submit(execution);
-    else this.gates.pass(target, execution, () => target.pool.submit(execution));
+    target.pool.submit(execution);
     return execution;
   }
 }

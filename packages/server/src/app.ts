@@ -1,4 +1,4 @@
-import { createServer } from "node:http";
+import { createServer, type IncomingMessage } from "node:http";
 import fastifySwagger from "@fastify/swagger";
 import fastifySwaggerUi from "@fastify/swagger-ui";
 import { TreadleError } from "@treadle/errors";
@@ -22,6 +22,7 @@ import type { ApiParts } from "./routes/api/api-parts.ts";
 import { apiRoutes } from "./routes/api.ts";
 import { createCallRoute } from "./routes/call-route.ts";
 import { answerDrsProblem, drsRoutes, isDrsRequest } from "./routes/drs/drs-routes.ts";
+import { createFunctionRoute } from "./routes/f/f-route.ts";
 import { fileLinkRoutes } from "./routes/file-links.ts";
 import { problemOf } from "./routes/problem.ts";
 import { systemRoutes } from "./routes/system.ts";
@@ -48,6 +49,12 @@ export async function buildApp(parts: AppParts): Promise<FastifyInstance> {
     if (problem.status >= 500) request.log.error({ err: error, route: request.routeOptions.url }, problem.message);
     return reply.code(problem.status).type("application/json; charset=utf-8").serializer(JSON.stringify).send(problem.toJSON());
   };
+  let allowLong: (request: IncomingMessage) => void = () => {};
+  const callFunction = createFunctionRoute({
+    ...parts,
+    allowLongBody: (request) => allowLong(request),
+    onDefect: (error) => parts.log.error({ err: error }, "a call failed inside Treadle"),
+  });
   let allowLongBody: ApiParts["allowLongBody"] = () => {};
   const app = Fastify({
     frameworkErrors: (error, request, reply) =>
@@ -56,9 +63,10 @@ export async function buildApp(parts: AppParts): Promise<FastifyInstance> {
       // Node's own limit knows no exceptions; the bodies' limits take its place.
       const server = createServer({ ...options, requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS }, (request, response) => {
         limits.begin(response);
-        if (!call(request, response)) handle(request, response);
+        if (!callFunction(request, response) && !call(request, response)) handle(request, response);
       });
       const limits = new BodyTimeLimits(server);
+      allowLong = (request) => limits.allowLong(request);
       allowLongBody = (request) => limits.allowLong(request.raw);
       return server;
     },

@@ -10,6 +10,7 @@ import { createSandboxDriver } from "@treadle/sandbox";
 import { openStore } from "@treadle/store";
 import { pino } from "pino";
 import { buildApp } from "./app.ts";
+import { Domains } from "./domains.ts";
 import { adminKeyOf } from "./security/admin-key.ts";
 import { createGuard } from "./security/guard.ts";
 import { openSecretKey } from "./security/secret-key.ts";
@@ -89,6 +90,7 @@ export async function serve(settings: Settings): Promise<RunningServer> {
   }
   const app = await buildApp({
     ...{ functions, store, files, settings },
+    domains: await Domains.open(store, settings.publicUrl),
     guard: createGuard(key),
     log,
     version: await ownVersion(),

@@ -9,18 +9,8 @@ export type {
 } from "./builds/build-record.ts";
 export type { BuildStore } from "./builds/build-store.ts";
 export type { DependencyLayerStore } from "./builds/dependency-layer-store.ts";
-export type {
-  BuildEnd,
-  BuildInstallation,
-  BuildLayerRecord,
-  BuildLogRecord,
-  BuildRecord,
-  DependencyLayerRecord,
-  NewBuildRecord,
-} from "./builds/build-record.ts";
-export type { BuildStore } from "./builds/build-store.ts";
-export type { DependencyLayerStore } from "./builds/dependency-layer-store.ts";
 export type { DependencyState, DependencyStatus, DependencyStore } from "./dependency-store.ts";
+export type { DomainRecord, DomainStore } from "./domain-store.ts";
 export type { DeploymentRecord, NewDeploymentRecord } from "./deployments/deployment-record.ts";
 export type { DeploymentStore } from "./deployments/deployment-store.ts";
 export { findBundledPostgres, findSystemPostgres, type PostgresPrograms } from "./embedded/engine.ts";

@@ -2,10 +2,9 @@ import { isTreadleError, TreadleError } from "@treadle/errors";
 import { sql } from "kysely";
 import { createBuildStore } from "./builds/build-store.ts";
 import { createDependencyLayerStore } from "./builds/dependency-layer-store.ts";
-import { createBuildStore } from "./builds/build-store.ts";
-import { createDependencyLayerStore } from "./builds/dependency-layer-store.ts";
 import { Connections, type DatabaseAddress } from "./connections.ts";
 import { createDependencyStore } from "./dependency-store.ts";
+import { createDomainStore } from "./domain-store.ts";
 import { createDeploymentStore } from "./deployments/deployment-store.ts";
 import { EmbeddedServer } from "./embedded/embedded-server.ts";
 import { OLDEST_MAJOR } from "./embedded/engine.ts";
@@ -81,6 +80,7 @@ async function assemble(options: StoreOptions, connections: Connections, server:
     variables: createVariableStore(database, ensureRoom),
     executions: createExecutionStore(database, recorder),
     dependencies: createDependencyStore(database, ensureRoom),
+    domains: createDomainStore(database, ensureRoom),
     files: createFileStore(database, ensureRoom),
     bundles: createBundleStore(database, ensureRoom),
     imports: createImportStore(database, ensureRoom),
@@ -95,8 +95,6 @@ async function assemble(options: StoreOptions, connections: Connections, server:
     }),
     callbacks: createCallbackStore(database),
     schedules: createScheduleStore(database, ensureRoom),
-    builds: createBuildStore(database, ensureRoom),
-    dependencyLayers: createDependencyLayerStore(database, ensureRoom),
     prune: () => retention.prune(),
     check: () => guarded(async () => void (await sql`SELECT 1`.execute(database))),
     close() {

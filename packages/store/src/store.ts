@@ -1,9 +1,8 @@
 import type { Kysely } from "kysely";
 import type { BuildStore } from "./builds/build-store.ts";
 import type { DependencyLayerStore } from "./builds/dependency-layer-store.ts";
-import type { BuildStore } from "./builds/build-store.ts";
-import type { DependencyLayerStore } from "./builds/dependency-layer-store.ts";
 import type { DependencyStore } from "./dependency-store.ts";
+import type { DomainStore } from "./domain-store.ts";
 import type { DeploymentStore } from "./deployments/deployment-store.ts";
 import type { ExecutionStore } from "./execution-store.ts";
 import type { BundleStore } from "./files/bundle-store.ts";
@@ -51,6 +50,7 @@ export interface Store extends AsyncDisposable {
   readonly variables: VariableStore;
   readonly executions: ExecutionStore;
   readonly dependencies: DependencyStore;
+  readonly domains: DomainStore;
   readonly files: FileStore;
   readonly bundles: BundleStore;
   readonly imports: ImportStore;
@@ -60,8 +60,6 @@ export interface Store extends AsyncDisposable {
   readonly jobs: JobStore;
   readonly callbacks: CallbackStore;
   readonly schedules: ScheduleStore;
-  readonly builds: BuildStore;
-  readonly dependencyLayers: DependencyLayerStore;
   /** Removes what is past retention now, instead of at the next minute. */
   prune(): Promise<PruneResult>;
   /** Resolves when the database answers; rejects with STORAGE_UNAVAILABLE otherwise. For health checks. */

@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import type { ApiParts } from "./api/api-parts.ts";
 import { bundleRoutes } from "./api/bundles.ts";
 import { dependencyRoutes } from "./api/dependencies.ts";
+import { domainRoutes } from "./api/domains.ts";
 import { executionRoutes } from "./api/executions.ts";
 import { fileImportRoutes } from "./api/file-imports.ts";
 import { fileUploadRoutes } from "./api/file-uploads.ts";
@@ -20,6 +21,7 @@ export function apiRoutes(parts: ApiParts): FastifyPluginAsyncZod {
       functionRoutes,
       dependencyRoutes,
       executionRoutes,
+      domainRoutes,
       machineRoutes,
       fileRoutes,
       fileUploadRoutes,

@@ -11,6 +11,12 @@ const SELF_CHECKING = ["/files/", "/ga4gh/drs/v1/"];
 export interface Guard {
   /** @throws FOREIGN_HOST, CROSS_ORIGIN, UNAUTHORIZED */
   check(method: string, path: string, headers: IncomingHttpHeaders): void;
+  /** Whether a request is for a name of this machine, where there is no key. @throws FOREIGN_HOST */
+  checkHost(headers: IncomingHttpHeaders): void;
+  /** Whether a function may be called; anybody may call a public one, pages of other origins too. @throws CROSS_ORIGIN, UNAUTHORIZED */
+  checkCall(method: string, headers: IncomingHttpHeaders, isPublic: boolean): void;
+  /** Whether a request carries the key; false where there is none. */
+  isKey(headers: IncomingHttpHeaders): boolean;
   /** Whether a request carries the key; true for all of them where there is none. For the routes that `check` leaves to decide themselves. */
   authorized(headers: IncomingHttpHeaders): boolean;
 }
@@ -26,6 +32,15 @@ export function createGuard(key: AdminKey | null): Guard {
       checkOrigin(method, headers);
       if (key !== null && !OPEN_PATHS.has(path) && !checksItself(path)) key.check(headers.authorization);
     },
+    checkHost(headers) {
+      if (key === null) checkHost(headers.host);
+    },
+    checkCall(method, headers, isPublic) {
+      if (isPublic) return;
+      checkOrigin(method, headers);
+      key?.check(headers.authorization);
+    },
+    isKey: (headers) => key?.fits(headers.authorization) ?? false,
     authorized: (headers) => key === null || key.fits(headers.authorization),
   };
 }

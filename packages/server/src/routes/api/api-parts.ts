@@ -3,6 +3,7 @@ import type { Functions } from "@treadle/functions";
 import type { Store } from "@treadle/store";
 import type { FastifyRequest } from "fastify";
 import { z } from "zod";
+import type { Domains } from "../../domains.ts";
 import type { Guard } from "../../security/guard.ts";
 import type { Settings } from "../../settings/settings.ts";
 import type { Transfers } from "../../transfers.ts";
@@ -13,6 +14,7 @@ export interface ApiParts {
   readonly functions: Functions;
   readonly store: Store;
   readonly files: Files;
+  readonly domains: Domains;
   readonly guard: Guard;
   /** What answers depend on. */
   readonly settings: Pick<
