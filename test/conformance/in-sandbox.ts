@@ -1,10 +1,5 @@
-import { once } from "node:events";
-import { existsSync } from "node:fs";
-import { connect } from "node:net";
-import { setTimeout as delay } from "node:timers/promises";
 import type { Runtime } from "@treadle/runtimes";
-import type { Sandbox, SandboxDriver } from "@treadle/sandbox";
-import { familyOf } from "../harness/processes.ts";
+import type { SandboxDriver } from "@treadle/sandbox";
 import type { BuiltFunction } from "./built-function.ts";
 import { RuntimeServer } from "./runtime-server.ts";
 
@@ -46,7 +41,7 @@ export async function startInSandbox(
     stdout: sandbox.stdout,
     stderr: sandbox.stderr,
     exited: sandbox.exited,
-    connect: () => connectInto(sandbox),
+    connect: () => sandbox.connect(SOCKET),
     end: async () => {
       await sandbox.kill();
     },
@@ -57,17 +52,4 @@ export async function startInSandbox(
     await sandbox.kill();
     throw error;
   }
-}
-
-/** Connects to the server's socket through the root of a process inside. */
-async function connectInto(sandbox: Sandbox) {
-  for (const { pid } of familyOf(sandbox.pid).reverse()) {
-    const path = `/proc/${pid}/root${SOCKET}`;
-    if (!existsSync(path)) continue;
-    const connection = connect({ path });
-    await once(connection, "connect");
-    return connection;
-  }
-  await delay(0);
-  throw new Error("No process of the sandbox has the server's socket.");
 }

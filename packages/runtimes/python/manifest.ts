@@ -89,7 +89,7 @@ function runtimeOf({ executable, version, library }: Interpreter): Runtime {
     aliases: ["python3"],
     name: `python-${version.split(".", 2).join(".")}`,
     version,
-    contracts: ["inline", "handler"],
+    contracts: ["inline", "handler", "script"],
     defaultEntrypoint: "main.py",
     fileEndings: [".py"],
     markerFiles: ["requirements.txt", "pyproject.toml"],

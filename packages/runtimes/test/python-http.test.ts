@@ -36,9 +36,9 @@ class HttpServer implements AsyncDisposable {
       stdio: ["ignore", "pipe", "pipe"],
       env: {
         PATH: "/usr/bin:/bin",
-        TREADLE_SOURCE: folder,
+        TREADLE_CODE: folder,
         TREADLE_SOCKET: join(folder, "http.sock"),
-        TREADLE_LOG_DIRECTORY: folder,
+        TREADLE_LOGS: folder,
         ...environment,
       },
     });

@@ -8,8 +8,9 @@ from posix import _exit, write
 
 CHANNEL = 3
 
-LOAD, CALL, CANCEL, PING, FILE_ANSWER = 0x01, 0x02, 0x03, 0x04, 0x05
+LOAD, CALL, CANCEL, PING, FILE_ANSWER, BODY, BODY_END, CREDIT = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08
 READY, LOADED, RESULT, ERROR, LOG, PONG, CANCELLED, FILE = 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88
+HEAD, PIECE, BODY_CREDIT = 0x89, 0x8A, 0x8B
 
 # Frames not written yet from which on whoever adds one waits.
 FLOOD_FRAMES = 10_000

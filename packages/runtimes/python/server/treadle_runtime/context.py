@@ -5,7 +5,7 @@ from . import PRISTINE as __builtins__  # noqa: A004
 import posix
 
 from . import json_text
-from .execution import ERROR_LEVEL, INFO
+from .execution import DEBUG, ERROR_LEVEL, INFO, WARN
 
 
 class Request:
@@ -62,6 +62,13 @@ class Request:
             raise ValueError("The request body is not valid JSON: " + str(error)) from None
 
     @property
+    def body_stream(self):
+        """The body as it comes, for `for` and `async for`: pieces of bytes."""
+        from . import incoming
+
+        return incoming.of(self.body_binary)
+
+    @property
     def body(self):
         if self.headers.get("content-type", "").lower().startswith("application/json"):
             return self.body_json if self.body_binary else {}
@@ -89,25 +96,56 @@ class Response:
     def __init__(self):
         self.last = None
 
-    def binary(self, body, status=200, headers=None):
+    def _made(self, body, status, headers):
         self.last = {"body": body, "statusCode": status, "headers": headers or {}}
         return self.last
 
+    def binary(self, body, status=200, headers=None):
+        if not any(str(name).lower() == "content-type" for name in headers or ()):
+            headers = {**(headers or {}), "content-type": "application/octet-stream"}
+        return self._made(body, status, headers)
+
     def text(self, body, status=200, headers=None):
-        return self.binary(body if isinstance(body, (bytes, bytearray)) else str(body), status, headers)
+        return self._made(body if isinstance(body, (bytes, bytearray)) else str(body), status, headers)
 
     def json(self, value, status=200, headers=None):
-        return self.binary(json_text.encode(value), status, _merged(headers, "content-type", "application/json"))
+        return self._made(json_text.encode(value), status, _merged(headers, "content-type", "application/json"))
 
     def redirect(self, url, status=301, headers=None):
-        return self.binary(b"", status, _merged(headers, "location", url))
+        return self._made(b"", status, _merged(headers, "location", url))
 
     def empty(self):
-        return self.binary(b"", 204)
+        return self._made(b"", 204, None)
+
+    def stream(self, source, status=200, headers=None):
+        """`source`: an iterable of str or bytes, plain or async (a generator), or a function that returns one."""
+        self.last = {"stream": source, "statusCode": status, "headers": headers or {}}
+        return self.last
 
     def send(self, body, status=200, headers=None):
         """Deprecated: text or binary, whichever the body is."""
         return self.text(body, status, headers)
+
+
+class Logger:
+    """`context.logger`: a message, and fields that stay apart from it."""
+
+    def __init__(self, execution):
+        self._execution = execution
+
+    def debug(self, message, fields=None):
+        self._execution.log(DEBUG, _shown(message), fields)
+
+    def info(self, message, fields=None):
+        self._execution.log(INFO, _shown(message), fields)
+
+    def warn(self, message, fields=None):
+        self._execution.log(WARN, _shown(message), fields)
+
+    warning = warn
+
+    def error(self, message, fields=None):
+        self._execution.log(ERROR_LEVEL, _shown(message), fields)
 
 
 class Context:
@@ -121,6 +159,10 @@ class Context:
 
     def error(self, *values):
         self._execution.log(ERROR_LEVEL, " ".join(map(_shown, values)))
+
+    @property
+    def logger(self):
+        return Logger(self._execution)
 
     def save_file(self, path=None, name=None, type=None, description=None, content=None):
         """Saves a file of the sandbox, or content, as a file of the workspace: {"id", "name", "mimeType", "size", "sha256"}."""

@@ -9,7 +9,13 @@ from time import time
 
 from .channel import CANCELLED, LOG, Turn, flush, flush_unless_gathering, head, log_head, out
 
-INFO, WARN, ERROR_LEVEL = 1, 2, 3
+DEBUG, INFO, WARN, ERROR_LEVEL = 0, 1, 2, 3
+# Bits of a LOG frame's flags.
+CUT, FIELDS = 1, 2
+# Between the text of an entry and its fields: no JSON holds it.
+FIELDS_SEPARATOR = b"\x1e"
+# Longest JSON of fields that the host takes.
+MAXIMUM_FIELDS = 16 * 1024
 
 
 class Limits:
@@ -35,7 +41,7 @@ open_executions: dict = {}
 
 
 class Execution:
-    __slots__ = ("id", "closed", "cancelled", "partial", "logged", "truncated", "thread", "task", "interrupted", "silent", "sink", "transfers")
+    __slots__ = ("id", "closed", "cancelled", "partial", "logged", "truncated", "thread", "task", "interrupted", "silent", "sink", "transfers", "flow")
 
     def __init__(self, id):
         self.id = id
@@ -55,6 +61,8 @@ class Execution:
         self.sink = None
         # Its files being saved or opened; made with the first.
         self.transfers = None
+        # Its bodies that come or leave in pieces, if there are such.
+        self.flow = None
 
     def write(self, stream, text):
         """Text written to stdout (stream 0) or stderr (1); one entry per line, the last line waits for its end."""
@@ -81,24 +89,29 @@ class Execution:
         # At once: the code that runs next may end the process, or never give the turn back.
         flush()
 
-    def log(self, level, text):
-        """One entry, line breaks included."""
+    def log(self, level, text, fields=None):
+        """One entry, line breaks included. `fields`: a dict that stays apart from the text."""
         if self.closed:
-            system.log(level, text)
+            system.log(level, text, fields)
             return
         with _order:
-            self._entry(level, text)
+            self._entry(level, text, fields)
         # At once: the code that runs next may end the process, or never give the turn back.
         flush()
 
-    def _entry(self, level, text):
+    def _entry(self, level, text, fields=None):
         if self.truncated or self.silent:
             return
         flags = 0
         if len(text) > Limits.log_entry_characters:
             text = text[: Limits.log_entry_characters]
-            flags = 1
+            flags = CUT
         data = log_bytes(text)
+        if fields is not None:
+            written = _fields(fields)
+            if written is not None:
+                data += FIELDS_SEPARATOR + written
+                flags |= FIELDS
         if self.id:
             if self.logged + len(data) > Limits.log_bytes:
                 self.truncated = True
@@ -129,6 +142,8 @@ class Execution:
             out.append(head.pack(len(payload) + 5, kind, self.id) + payload)
         if self.transfers is not None:
             self.transfers.end()
+        if self.flow is not None:
+            self.flow.end()
         open_executions.pop(self.id, None)
         flush_unless_gathering()
 
@@ -148,6 +163,8 @@ class Execution:
             self.cancelled = True
         if self.transfers is not None:
             self.transfers.end()
+        if self.flow is not None:
+            self.flow.end()
         return True
 
     def send(self, kind, payload):
@@ -163,6 +180,35 @@ class Execution:
         out.append(head.pack(5 + (16 if running else 17), CANCELLED, self.id) + (b'{"running":true}' if running else b'{"running":false}'))
         open_executions.pop(self.id, None)
         flush_unless_gathering()
+
+
+class Flow:
+    """The bodies of an execution that are under way."""
+
+    __slots__ = ("incoming", "outgoing")
+
+    def __init__(self, incoming=None):
+        self.incoming = incoming
+        self.outgoing = None
+
+    def end(self):
+        if self.incoming is not None:
+            self.incoming.fail("The call has ended.")
+        if self.outgoing is not None:
+            self.outgoing.stop()
+
+
+def _fields(fields):
+    """Fields of a log entry as JSON; None: they are no dict, or cannot be written."""
+    if not isinstance(fields, dict):
+        return None
+    from . import json_text
+
+    try:
+        data = json_text.encode(fields)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return data if len(data) < MAXIMUM_FIELDS else None
 
 
 def log_bytes(text):

@@ -8,9 +8,16 @@ from _contextvars import Context
 from _thread import get_ident
 
 from . import cancel, channel, failures, json_text, streams
-from .channel import CALL, CANCEL, ERROR, FILE_ANSWER, LOAD, LOADED, PING, PONG, READY, RESULT, send
-from .execution import Execution, Limits, current, open_executions
+from .channel import BODY, BODY_CREDIT, BODY_END, CALL, CANCEL, CREDIT, ERROR, FILE_ANSWER, HEAD, LOAD, LOADED, PIECE, PING, PONG, READY, RESULT, send
+from .execution import Execution, Flow, Limits, current, open_executions
+from .news import Waiting
 from .scheduler import Scheduler
+
+# PIECE frames that may be sent before the host gives credit.
+WINDOW = 4
+# What says in the head of a CALL that the body comes in frames of its own.
+_FOLLOWS = b'"bodyFollows":true'
+_ONE = (1).to_bytes(4, "little")
 
 # Bytes of a frame that has not come whole yet.
 _held = bytearray()
@@ -35,6 +42,7 @@ def serve():
     sys.setswitchinterval(0.001)
     Server.scheduler = Scheduler(_receive)
     channel.Turn.rouse = Server.scheduler.rouse_if_dormant
+    Waiting.step_aside = Server.scheduler.step_aside
     version = ".".join(map(str, sys.version_info[:3]))
     send(READY, 0, b'{"runtime":"python","version":"' + version.encode() + b'"}')
     Server.scheduler.run()
@@ -70,6 +78,8 @@ def _receive(data):
 
 def _call(id, name, body):
     execution = open_executions[id] = Execution(id)
+    if _FOLLOWS in body:
+        _expect_body(execution, body)
     if Server.contract is None:
         # Sent before LOADED; looked at again, because loading may have ended between the two lines.
         Server.early.append((execution, name, body))
@@ -94,12 +104,75 @@ def _begin(execution, name, body):
         name = name.decode("utf-8", "replace")
         error = {"code": "UNKNOWN_FUNCTION", "message": "There is no function " + repr(name) + " here.", "function": name[:200]}
         execution.finish(ERROR, json_text.encode_ascii(error))
+    elif function.streams and execution.flow is not None:
+        _begin_following(execution, function, body)
     elif function.needs_loop:
         from . import event_loop
 
         event_loop.submit(execution, _run_on_loop(execution, function, body))
     else:
         Server.scheduler.add(_run, execution, function, body)
+
+
+def _expect_body(execution, body):
+    """Makes ready for BODY frames, if the head of a CALL announces them."""
+    length = int.from_bytes(body[:4], "little")
+    try:
+        follows = json_text.parse(body[4 : 4 + length].decode()).get("bodyFollows") is True
+    except Exception:
+        return  # Arguments of an inline function that hold the same words.
+    if follows:
+        from .incoming import IncomingBody
+
+        execution.flow = Flow(IncomingBody(lambda: execution.send(BODY_CREDIT, _ONE)))
+
+
+def _begin_following(execution, function, body):
+    """A call whose body is under way: at once when the handler may ask for the stream, else when the body has come."""
+    if function.streams_body:
+        Server.scheduler.add(_run, execution, function, body)
+    else:
+        execution.flow.incoming = GatheredBody(execution.flow.incoming, lambda data: Server.scheduler.add(_run, execution, function, body + data))
+
+
+class GatheredBody:
+    """Takes the rest of a body for a function that wants it whole, and calls `done(data)` then."""
+
+    def __init__(self, incoming, done):
+        self.data = bytearray()
+        self.taken = incoming.taken
+        self.done = done
+        for piece in incoming.pieces:
+            self.push(piece)
+        if incoming.ended:
+            self.end()
+
+    def push(self, piece):
+        self.data += piece
+        self.taken()
+
+    def end(self):
+        self.done(bytes(self.data))
+
+    def fail(self, _reason):
+        self.data = bytearray()
+
+
+def _on_body(kind, id, payload):
+    """What the host says of a body that is under way."""
+    execution = open_executions.get(id)
+    flow = execution.flow if execution is not None else None
+    if flow is None:
+        return
+    if kind == CREDIT:
+        if flow.outgoing is not None:
+            flow.outgoing.grant(int.from_bytes(payload, "little"))
+    elif flow.incoming is None:
+        return
+    elif kind == BODY:
+        flow.incoming.push(payload)
+    else:
+        flow.incoming.end()
 
 
 def _other(kind, id, payload):
@@ -111,12 +184,15 @@ def _other(kind, id, payload):
         execution = open_executions.get(id)
         if execution is not None and execution.transfers is not None:
             execution.transfers.answer(payload)
+    elif kind in (BODY, BODY_END, CREDIT):
+        _on_body(kind, id, payload)
     elif kind == LOAD:
         Server.scheduler.add(_load, id, Loading, payload)
 
 
 class Loading:
     slow = False
+    streams = False
 
 
 def _load(id, _function, payload):
@@ -172,10 +248,52 @@ def _drive(execution, function, body):
                 result = stop.value
             else:
                 result.throw(RuntimeError("awaited something that needs the event loop; await it by its own name"))
+        if function.streams and type(result) is dict and "stream" in result:
+            _stream(execution, result)
+            return
     except BaseException as error:
         fail(execution, error)
         return
     succeed(execution, function, result)
+
+
+def _stream(execution, response):
+    """A response in pieces: from this thread, or from the event loop when its source is asynchronous."""
+    from . import outgoing
+
+    source = outgoing.source_of(response)
+    if outgoing.is_async(source):
+        from . import event_loop
+
+        execution.thread = None
+        event_loop.submit(execution, _stream_on_loop(execution, response, source))
+        return
+    _begin_stream(execution, response).pump(source)
+    execution.finish(RESULT, b"")
+
+
+async def _stream_on_loop(execution, response, source):
+    try:
+        await _begin_stream(execution, response).pump_async(source)
+    except BaseException as error:
+        fail(execution, error)
+        return
+    execution.finish(RESULT, b"")
+
+
+def _begin_stream(execution, response):
+    """Sends the HEAD; the answer takes the pieces."""
+    from .outgoing import Outgoing
+    from .response import rendered
+
+    status, headers, _nothing = rendered(response)
+    out = Outgoing(lambda piece: execution.send(PIECE, piece), WINDOW)
+    if execution.flow is None:
+        execution.flow = Flow()
+    execution.flow.outgoing = out
+    if not execution.send(HEAD, json_text.encode({"statusCode": status, "headers": headers})):
+        out.stop()
+    return out
 
 
 async def _run_on_loop(execution, function, body):
@@ -190,6 +308,11 @@ async def _run_on_loop(execution, function, body):
 async def _finish_on_loop(execution, function, awaitable):
     try:
         result = await awaitable
+        if function.streams and type(result) is dict and "stream" in result:
+            from .outgoing import source_of
+
+            await _stream_on_loop(execution, result, source_of(result))
+            return
     except BaseException as error:
         fail(execution, error)
         return

@@ -3,12 +3,11 @@
 from . import PRISTINE as __builtins__  # noqa: A004
 
 import posix
-import sys
 
 from . import json_text
 from .context import Context, Request
+from .entry_file import load_entry
 from .execution import current
-from .handler_source import examine
 from .response import HIDDEN_PREFIX, rendered
 
 
@@ -19,43 +18,17 @@ class HandlerContract:
     # The awaits of an async main are looked at per call: see `awaits_nothing`.
     needs_loop = False
 
-    def __init__(self, directory, entrypoint):
-        self.errors = {}
-        self.imports = {"": []}
-        self.files = {}
-        self.main = None
-        self.enforced = _enforced_headers()
-        # True for an async main that awaits nothing: it needs no event loop.
-        self.awaits_nothing = False
-        self.takes_pair = False
-        try:
-            self._load(directory.rstrip("/"), entrypoint)
-        except BaseException as error:
-            self.main = None
-            self.errors[""] = _load_error(error, directory.rstrip("/") + "/")
+    # Its answers may be streams.
+    streams = True
 
-    def _load(self, directory, entrypoint):
-        parts = [part for part in entrypoint.split("/") if part not in ("", ".")]
-        if not parts or ".." in parts or "\0" in entrypoint:
-            raise LoadFailure("The entrypoint " + repr(entrypoint) + " does not name a file of the function.")
-        path = directory + "/" + "/".join(parts)
-        try:
-            with open(path, "rb") as file:
-                source = file.read()
-        except OSError:
-            raise LoadFailure("Failed to load entrypoint, file " + entrypoint + " does not exist.") from None
-        examined = examine(source, path, directory)
-        self.imports[""] = examined.imports
-        folder = path[: path.rindex("/")]
-        sys.path[:0] = [folder] if folder == directory else [folder, directory]
-        module = _module("/".join(parts), directory, path)
-        exec(examined.code, module.__dict__)
-        main = module.__dict__.get("main")
-        if not callable(main):
-            raise LoadFailure("Function signature invalid. Did you forget to export a 'main' function?")
-        self.takes_pair = _positional_count(main) >= 2
-        self.awaits_nothing = examined.main_awaits_nothing and getattr(getattr(main, "__code__", None), "co_name", "") == "main"
-        self.main = main
+    def __init__(self, directory, entrypoint):
+        entry = load_entry(directory, entrypoint, "main")
+        self.errors, self.imports, self.files = entry.errors, entry.imports, {}
+        self.main = entry.function
+        self.enforced = _enforced_headers()
+        self.awaits_nothing = entry.awaits_nothing
+        self.streams_body = entry.streams_body
+        self.takes_pair = self.main is not None and _positional_count(self.main) >= 2
 
     def find(self, _name):
         return self
@@ -70,7 +43,14 @@ class HandlerContract:
         execution = current.get()
         if not head.get("logging", True):
             execution.silent = True
-        return self.call(Request(head["method"], head["url"], self.visible_headers(head["headers"]), body[4 + length :]), execution)
+        flow = execution.flow
+        if flow is not None and self.streams_body:
+            from .incoming import StreamedRequest
+
+            request = StreamedRequest(head["method"], head["url"], self.visible_headers(head["headers"]), flow.incoming)
+        else:
+            request = Request(head["method"], head["url"], self.visible_headers(head["headers"]), body[4 + length :])
+        return self.call(request, execution)
 
     def visible_headers(self, headers):
         """Headers as user code sees them: lower-case names, without the runtime's own, with the enforced ones."""
@@ -111,30 +91,6 @@ async def _answered(awaitable, response):
     return response.last if value is None else value
 
 
-class LoadFailure(Exception):
-    """Raised for an entry file that cannot serve; the message is for its author."""
-
-
-def _module(relative, directory, path):
-    """A module object as `import function.<path>` would make it, so that relative imports of neighbours work too."""
-    kind = type(sys)
-    package = sys.modules["function"] = kind("function")
-    package.__path__ = [directory]
-    name = "function"
-    for part in relative.split("/")[:-1]:
-        directory += "/" + part
-        name += "." + part
-        package = sys.modules[name] = kind(name)
-        package.__path__ = [directory]
-    stem = relative.rsplit("/", 1)[-1]
-    stem = stem[:-3] if stem.endswith(".py") else stem
-    module = kind(name + "." + stem)
-    module.__file__ = path
-    module.__package__ = name
-    sys.modules[module.__name__] = module
-    return module
-
-
 def _positional_count(main):
     code = getattr(main, "__code__", None)
     if code is not None and not hasattr(main, "__wrapped__"):
@@ -147,30 +103,3 @@ def _positional_count(main):
         return 1
     kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
     return sum(1 for one in parameters if one.kind in kinds and one.default is Parameter.empty)
-
-
-def _load_error(error, folder):
-    from . import failures
-
-    if isinstance(error, LoadFailure):
-        return {"code": "LOAD_FAILED", "message": str(error)}
-    if isinstance(error, (SyntaxError, ValueError)) and error.__traceback__.tb_next is not None:
-        inner = error.__traceback__
-        while inner.tb_next is not None:
-            inner = inner.tb_next
-        if inner.tb_frame.f_code.co_filename.startswith(failures.FOLDER):
-            return _with_file(failures.syntax(error, "", ""), error, folder)
-    described = failures.thrown(error, {})
-    if described["code"] == "THREW":
-        described["code"] = "LOAD_FAILED"
-    if isinstance(error, SyntaxError):
-        described = _with_file(failures.syntax(error, "", ""), error, folder)
-    return described
-
-
-def _with_file(described, error, folder):
-    """Adds the path of the faulty source file, relative to the source folder."""
-    filename = getattr(error, "filename", None)
-    if isinstance(filename, str) and filename.startswith(folder):
-        described["file"] = filename[len(folder) :]
-    return described

@@ -1,4 +1,4 @@
-"""Reads a handler's entry file: its code, the packages it imports, and whether its main awaits anything."""
+"""Reads an entry file: its code, the packages it imports, and whether its function awaits anything."""
 
 from . import PRISTINE as __builtins__  # noqa: A004
 
@@ -11,10 +11,10 @@ _PARSE_ONLY = 0x400
 
 
 class Examined:
-    __slots__ = ("code", "imports", "main_awaits_nothing")
+    __slots__ = ("code", "imports", "awaits_nothing")
 
 
-def examine(source, path, directory):
+def examine(source, path, directory, name):
     """Raises SyntaxError or ValueError for source that does not compile."""
     tree = compile(source, path, "exec", _PARSE_ONLY, True)
     result = Examined()
@@ -26,8 +26,8 @@ def examine(source, path, directory):
         elif type(node) is _ast.ImportFrom and node.level == 0 and node.module:
             imports.add(node.module.partition(".")[0])
     result.imports = sorted(imports - set(standard_modules()) - _own_modules(path, directory))
-    mains = [node for node in tree.body if type(node) is _ast.AsyncFunctionDef and node.name == "main"]
-    result.main_awaits_nothing = len(mains) == 1 and not mains[0].decorator_list and not any(map(_waits, _nodes(mains[0])))
+    mains = [node for node in tree.body if type(node) is _ast.AsyncFunctionDef and node.name == name]
+    result.awaits_nothing = len(mains) == 1 and not mains[0].decorator_list and not any(map(_waits, _nodes(mains[0])))
     return result
 
 

@@ -1,18 +1,22 @@
-"""Where log lines go under the HTTP transport: as in Open Runtimes, two files per log id; without a log folder, stdout."""
+"""Where log lines go under the HTTP transport: as in Open Runtimes, two files per log id; without a log folder, stdout, a line of JSON each."""
 
 from . import PRISTINE as __builtins__  # noqa: A004
 
 import os
 from time import time
 
+from . import json_text
+from .execution import CUT, FIELDS, FIELDS_SEPARATOR
+
 NATIVE_NOTE = b"Native logs detected. Use context.log() or context.error() for better experience."
 CUT_NOTE = b"... Log truncated due to size limit (8000 characters)"
+LEVELS = ("debug", "info", "warn", "error")
 _ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 
 
 def folder():
     """The log folder, or None when there is none to write to."""
-    chosen = os.environ.get("TREADLE_LOG_DIRECTORY") or "/mnt/logs"
+    chosen = os.environ.get("TREADLE_LOGS") or "/mnt/logs"
     return chosen if os.access(chosen, os.W_OK | os.X_OK) else None
 
 
@@ -27,7 +31,7 @@ def log_id(sent):
 
 
 class Sink:
-    """Takes the lines of one execution; files are opened at the first line and never followed out of the folder."""
+    """Takes the lines of one execution (`id` None: of none); files are opened at the first line and never followed out of the folder."""
 
     def __init__(self, directory, id):
         self.directory = directory
@@ -42,12 +46,19 @@ class Sink:
             self(1, 0, NATIVE_NOTE)
 
     def __call__(self, level, flags, data):
-        if flags & 1 and data != b"[log truncated]":
+        fields = None
+        if flags & FIELDS:
+            data, _, fields = data.rpartition(FIELDS_SEPARATOR)
+        if flags & CUT and data != b"[log truncated]":
             data += CUT_NOTE
-        kind = "errors" if level >= 3 else "logs"
         if self.directory is None:
-            write_out(b"[" + self.id.encode() + b"] " + data + b"\n")
+            more = b"" if fields is None else b',"fields":' + fields
+            line = {"id": self.id, "level": LEVELS[level], "text": data.decode("utf-8", "replace")}
+            write_out(json_text.encode_ascii(line)[:-1] + more + b',"time":' + str(int(time() * 1000)).encode() + b"}\n")
             return
+        if fields is not None:
+            data += b" " + fields
+        kind = "errors" if level >= 3 else "logs"
         try:
             file = self.files.get(kind)
             if file is None:
@@ -69,6 +80,7 @@ _write = os.write
 
 def write_out(data):
     try:
-        _write(1, data)
+        while data:
+            data = data[_write(1, data) :]
     except OSError:
-        pass
+        pass  # a closed stdout must not end the server

@@ -81,22 +81,27 @@ class Connection:
 
     def read_body(self, head):
         """The body, at most MAXIMUM_BODY bytes."""
+        pieces = list(self.body_pieces(head))
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def body_pieces(self, head):
+        """The body as it comes, at most MAXIMUM_BODY bytes."""
         if head.length == 0:
-            return b""
+            return
         if head.expects_continue and not self.held:
             self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return self._chunked() if head.length is None else self._exactly(head.length)
+        if head.length is None:
+            yield from self._chunked()
+        else:
+            yield from self._parts(head.length)
 
-    def _exactly(self, length):
-        pieces, have = [self.held], len(self.held)
-        while have < length:
-            self.held = b""
-            self._more(PAUSE_SECONDS)
-            pieces.append(self.held)
-            have += len(self.held)
-        data = b"".join(pieces)
-        self.held = data[length:]
-        return data[:length]
+    def _parts(self, left):
+        while left > 0:
+            if not self.held:
+                self._more(PAUSE_SECONDS)
+            piece, self.held = self.held[:left], self.held[left:]
+            left -= len(piece)
+            yield piece
 
     def _line(self):
         while (end := self.held.find(b"\r\n")) < 0:
@@ -107,7 +112,7 @@ class Connection:
         return line
 
     def _chunked(self):
-        pieces, total = [], 0
+        total = 0
         while True:
             size = self._line().partition(b";")[0].strip(b" \t")
             if not size or len(size) > 8 or not frozenset(b"0123456789abcdefABCDEF").issuperset(size):
@@ -119,9 +124,9 @@ class Connection:
             if length == 0:
                 for _ in range(64):
                     if not self._line():
-                        return b"".join(pieces)
+                        return
                 raise BadRequest(400, "The chunked body has too many trailers.")
-            pieces.append(self._exactly(length))
+            yield from self._parts(length)
             if self._line():
                 raise BadRequest(400, "The chunked body is malformed.")
 
@@ -136,12 +141,17 @@ class Connection:
             raise Closed from None
 
     def respond(self, status, headers, body, keep_alive, head_only=False):
-        lines = ["HTTP/1.1 " + str(status) + " " + REASONS.get(status, "Status")]
-        lines += [name + ": " + value for name, value in headers]
-        if status not in (204, 304):
-            lines.append("content-length: " + str(len(body)))
-        lines.append("connection: " + ("keep-alive" if keep_alive else "close"))
-        self._send("\r\n".join(lines).encode("utf-8") + b"\r\n\r\n" + (b"" if head_only else body))
+        length = [] if status in (204, 304) else [("content-length", str(len(body)))]
+        self._send(_head(status, headers + length, keep_alive) + (b"" if head_only else body))
+
+    def begin_chunks(self, status, headers, keep_alive):
+        self._send(_head(status, [*headers, ("transfer-encoding", "chunked")], keep_alive))
+
+    def chunk(self, data):
+        self._send(format(len(data), "x").encode() + b"\r\n" + data + b"\r\n")
+
+    def end_chunks(self):
+        self._send(b"0\r\n\r\n")
 
     def linger(self):
         """Takes what a client is still sending, within bounds, so that it gets to read the answer before the connection ends."""
@@ -156,6 +166,13 @@ class Connection:
                 taken += len(data)
         except OSError:
             pass
+
+
+def _head(status, headers, keep_alive):
+    lines = ["HTTP/1.1 " + str(status) + " " + REASONS.get(status, "Status")]
+    lines += [name + ": " + value for name, value in headers]
+    lines.append("connection: " + ("keep-alive" if keep_alive else "close"))
+    return "\r\n".join(lines).encode("utf-8") + b"\r\n\r\n"
 
 
 def _parsed(lines):

@@ -1,8 +1,8 @@
-"""HTTP transport: an Open Runtimes v5 server for one handler function."""
+"""HTTP transport (HTTP.md): an Open Runtimes v5 server for one function."""
 
 from . import PRISTINE as __builtins__  # noqa: A004
 
-from time import monotonic
+from time import monotonic, sleep
 
 _started = monotonic()
 
@@ -12,18 +12,28 @@ from _contextvars import Context as ContextVariables  # noqa: E402
 from _operator import _compare_digest  # noqa: E402
 from _thread import allocate_lock, get_ident, start_new_thread  # noqa: E402
 
+from _collections import deque  # noqa: E402
+
 from . import cancel, http_logs, streams  # noqa: E402
 from .channel import Turn  # noqa: E402
 from .context import Request  # noqa: E402
-from .execution import ERROR_LEVEL, Execution, Limits, current, system  # noqa: E402
+from .execution import ERROR_LEVEL, Execution, Flow, Limits, current, system  # noqa: E402
 from .http_message import BadRequest, Closed, Connection  # noqa: E402
+from .news import News  # noqa: E402
+from .outgoing import Outgoing, is_async, is_stream, source_of  # noqa: E402
 from .response import rendered  # noqa: E402
 
 MAXIMUM_CONNECTIONS = 1024
 # Executions whose code holds a thread, also those given up on; more are turned away.
 MAXIMUM_EXECUTIONS = 256
-MAXIMUM_TIMEOUT_SECONDS = 2**31
+MAXIMUM_TIMEOUT_SECONDS = 2_147_483
 TEXT = [("content-type", "text/plain; charset=utf-8")]
+
+
+# Pieces of a response that wait to be written.
+WINDOW = 4
+# How long executions get to end after SIGTERM.
+ENDING_SECONDS = 4
 
 
 class Server:
@@ -34,28 +44,45 @@ class Server:
     executions = 0
     connections = 0
     lock = allocate_lock()
+    loading = allocate_lock()
     serial = 0
 
 
 def serve():
-    from _signal import SIG_DFL, SIGINT, signal
+    from _signal import SIG_DFL, SIGINT, SIGTERM, signal
 
     signal(SIGINT, SIG_DFL)
     Turn.broken = True  # nobody speaks frames here
-    system.sink = http_logs.Sink(None, "server")
+    system.sink = http_logs.Sink(None, None)
     Limits.log_bytes = 4 * 1024 * 1024
     streams.install()
-    environment = os.environ
-    Server.secret = environment.get("OPEN_RUNTIMES_SECRET", "").encode()
+    # The secret is the caller's, not user code's.
+    Server.secret = os.environ.pop("OPEN_RUNTIMES_SECRET", "").encode()
     Server.directory = http_logs.folder()
+    environment = dict(os.environ)
     listener = _listener(environment)
-    _load(environment)
+    signal(SIGTERM, lambda *_: start_new_thread(_end, (listener,)))
+    if environment.get("TREADLE_EGRESS") == "1":
+        from .egress import open_way_out
+        from .load import set_environment
+
+        set_environment(open_way_out())
     http_logs.write_out(b"HTTP server successfully started!\n")
     Server.timings["startup"] = monotonic() - _started
+    start_new_thread(_accept, (listener,))
+    # On the main thread, where Python lets code set signal handlers.
+    _load(environment)
+    while True:
+        sleep(3600)
+
+
+def _accept(listener):
     while True:
         try:
             sock = listener.accept()[0]
         except OSError:
+            if listener.fileno() < 0:
+                return
             continue
         if Server.connections >= MAXIMUM_CONNECTIONS:
             sock.close()
@@ -68,6 +95,15 @@ def serve():
             with Server.lock:
                 Server.connections -= 1
             sock.close()
+
+
+def _end(listener):
+    """SIGTERM: takes no more, and gives what runs a moment."""
+    listener.close()
+    deadline = monotonic() + ENDING_SECONDS
+    while Server.executions > 0 and monotonic() < deadline:
+        sleep(0.02)
+    os._exit(0)
 
 
 def _listener(environment):
@@ -87,16 +123,27 @@ def _listener(environment):
     return listener
 
 
-def _load(environment):
-    from .handler import HandlerContract
-    from .load import add_dependencies
+def _load(environment=os.environ):
+    """Loads the function, unless it is loaded; what failed is tried again. Others wait meanwhile."""
+    with Server.loading:
+        if Server.contract is not None and not Server.contract.errors:
+            return
+        begun = monotonic()
+        if environment.get("TREADLE_DEPENDENCIES") and Server.contract is None:
+            from .load import add_dependencies
 
-    begun = monotonic()
-    if environment.get("TREADLE_DEPENDENCIES"):
-        add_dependencies(environment["TREADLE_DEPENDENCIES"])
-    directory = environment.get("TREADLE_SOURCE") or "/usr/local/server/src/function"
-    Server.contract = HandlerContract(directory, environment.get("OPEN_RUNTIMES_ENTRYPOINT") or "main.py")
-    Server.timings["load"] = monotonic() - begun
+            add_dependencies(environment["TREADLE_DEPENDENCIES"])
+        directory = environment.get("TREADLE_CODE") or "/usr/local/server/src/function"
+        entrypoint = environment.get("OPEN_RUNTIMES_ENTRYPOINT") or "main.py"
+        if environment.get("TREADLE_CONTRACT") == "script":
+            from .script import ScriptContract
+
+            Server.contract = ScriptContract(directory, entrypoint)
+        else:
+            from .handler import HandlerContract
+
+            Server.contract = HandlerContract(directory, entrypoint)
+        Server.timings["load"] = monotonic() - begun
 
 
 def _serve_connection(sock):
@@ -105,14 +152,13 @@ def _serve_connection(sock):
         while True:
             try:
                 head = connection.read_head()
-                keep_alive = head.keep_alive
                 answer = _refusal(head)
                 if answer is not None:
                     # The body, if any, is not worth reading.
-                    keep_alive = keep_alive and head.length == 0
+                    keep_alive = head.keep_alive and head.length == 0
+                    connection.respond(*answer, keep_alive, head.method == "HEAD")
                 else:
-                    answer = _answer(head, connection.read_body(head))
-                connection.respond(*answer, keep_alive, head.method == "HEAD")
+                    keep_alive = _answer(connection, head)
                 if not keep_alive:
                     break
             except BadRequest as error:
@@ -137,8 +183,10 @@ def _refusal(head):
     if Server.secret and not _compare_digest(head.headers.get("x-open-runtimes-secret", "").encode("latin-1"), Server.secret):
         return 500, TEXT, b'Unauthorized. Provide correct "x-open-runtimes-secret" header.'
     timeout = head.headers.get("x-open-runtimes-timeout", "")
-    if timeout and not (timeout.isascii() and timeout.isdigit() and len(timeout) <= 10 and 0 < int(timeout) < MAXIMUM_TIMEOUT_SECONDS):
+    if timeout and not (timeout.isascii() and timeout.isdigit() and len(timeout) <= 10 and 0 < int(timeout) <= MAXIMUM_TIMEOUT_SECONDS):
         return 500, TEXT, b'Header "x-open-runtimes-timeout" must be an integer greater than 0.'
+    if head.headers.get("x-open-runtimes-logging", "") not in ("", "enabled", "disabled"):
+        return 500, TEXT, b'Header "x-open-runtimes-logging" must be either "enabled" or "disabled".'
     return None
 
 
@@ -153,9 +201,11 @@ def _timings():
 class Run:
     """One execution: its answer, and a lock that is released when there is one."""
 
-    __slots__ = ("execution", "request", "answer", "done")
+    __slots__ = ("execution", "request", "answer", "done", "pieces")
 
     def __init__(self, execution, request):
+        # Its answer, when that is a stream that has begun.
+        self.pieces = None
         self.execution = execution
         self.request = request
         self.answer = None
@@ -169,38 +219,134 @@ class Run:
                 Server.executions -= 1
                 self.done.release()
 
+    def fail(self, error):
+        answer = _failed(self.execution, error)
+        if self.pieces is None:
+            self.settle(answer)
+        else:
+            self.pieces.end(failed=True)
 
-def _answer(head, body):
+
+class Pieces:
+    """A streamed answer on its way from the function to the connection's thread."""
+
+    def __init__(self):
+        self.waiting = deque()
+        self.ended = False
+        self.failed = False
+        self.news = News()
+        self.outgoing = Outgoing(self._put, WINDOW)
+
+    def _put(self, piece):
+        self.waiting.append(piece)
+        self.news.tell()
+
+    def end(self, failed=False):
+        self.failed = failed
+        self.ended = True
+        self.news.tell()
+
+    def next(self, deadline):
+        """The next piece; None at the end. Raises Closed for one that will not come."""
+        seconds = -1 if deadline is None else max(deadline - monotonic(), 0)
+        if not self.news.wait(lambda: self.waiting or self.ended, seconds):
+            raise TimeoutError
+        if self.waiting:
+            self.outgoing.grant(1)
+            return self.waiting.popleft()
+        if self.failed:
+            raise Closed
+        return None
+
+
+def _answer(connection, head):
+    """Answers a request; false when its connection cannot be used for another."""
+    if Server.contract is None or Server.contract.errors:
+        _load()
+    keep_alive = head.keep_alive
+    if Server.contract.streams_body and head.length != 0:
+        from .http_body import BodyReader
+
+        body = BodyReader(connection, head).start()
+        # What is left of it when the answer is out is in the way of another request.
+        keep_alive = keep_alive and body.ended
+        if body.ended:
+            body = body.whole()
+    else:
+        body = connection.read_body(head)
     logging = head.headers.get("x-open-runtimes-logging", "") in ("", "enabled")
     id = http_logs.log_id(head.headers.get("x-open-runtimes-log-id", "")) if logging else ""
     named = ("x-open-runtimes-log-id", id)
     with Server.lock:
-        if Server.executions >= MAXIMUM_EXECUTIONS:
-            return 503, [*TEXT, named], b""
-        Server.executions += 1
-        Server.serial += 1
-        execution = Execution(Server.serial)
+        full = Server.executions >= MAXIMUM_EXECUTIONS
+        if not full:
+            Server.executions += 1
+            Server.serial += 1
+            execution = Execution(Server.serial)
+    if full:
+        connection.respond(503, [*TEXT, named], b"", keep_alive)
+        return keep_alive
     sink = http_logs.Sink(Server.directory, id)
     execution.sink = sink
     execution.silent = not logging
     headers = Server.contract.visible_headers(head.headers)
-    run = Run(execution, Request(head.method, head.target, headers, body))
-    timeout = int(head.headers.get("x-open-runtimes-timeout") or 0)
-    begin_thread(_run, (run,))
-    if run.done.acquire(timeout=timeout or -1):
-        status, given, content = run.answer
+    if type(body) is bytes:
+        request = Request(head.method, head.target, headers, body)
     else:
-        status, given, content = 500, TEXT, b""
+        from .incoming import StreamedRequest
+
+        request = StreamedRequest(head.method, head.target, headers, body)
+        execution.flow = Flow(body)
+    run = Run(execution, request)
+    timeout = int(head.headers.get("x-open-runtimes-timeout") or 0)
+    deadline = monotonic() + timeout if timeout else None
+    begin_thread(_run, (run,))
+    try:
+        if run.done.acquire(timeout=timeout or -1):
+            status, given, content = run.answer
+        else:
+            status, given, content = 500, TEXT, b""
+            execution.log(ERROR_LEVEL, "Execution timed out.")
+            _give_up(run)
+        if type(content) is Pieces:
+            return _send_pieces(connection, head, run, (status, [*given, named], content), keep_alive, deadline)
+    finally:
+        _end_flow(execution)
+        execution.end()
+        sink.close()
+    connection.respond(status, [*given, named], content, keep_alive, head.method == "HEAD")
+    return keep_alive
+
+
+def _send_pieces(connection, head, run, answer, keep_alive, deadline):
+    status, headers, pieces = answer
+    execution = run.execution
+    try:
+        if head.method == "HEAD" or status in (204, 304):
+            connection.respond(status, headers, b"", False, True)
+            return False
+        connection.begin_chunks(status, headers, keep_alive)
+        while (piece := pieces.next(deadline)) is not None:
+            connection.chunk(piece)
+        connection.end_chunks()
+        return keep_alive
+    except TimeoutError:
         execution.log(ERROR_LEVEL, "Execution timed out.")
         _give_up(run)
-    execution.end()
-    sink.close()
-    return status, [*given, named], content
+        raise Closed from None
+    finally:
+        pieces.outgoing.stop()
+
+
+def _end_flow(execution):
+    if execution.flow is not None:
+        execution.flow.end()
 
 
 def _give_up(run):
     execution = run.execution
     execution.cancelled = True
+    _end_flow(execution)
     if execution.task is not None:
         from .event_loop import Loop
 
@@ -221,13 +367,17 @@ def _run(run):
     current.set(execution)
     handed_over = False
     try:
-        if Server.contract.main is None:
+        if Server.contract.errors:
             error = Server.contract.errors[""]
             execution.log(ERROR_LEVEL, error.get("stack") or _described(error))
             run.settle((503, TEXT, b""))
             return
         value = Server.contract.call(run.request, execution)
-        if hasattr(value, "__await__"):
+        if is_stream(value) and not is_async(source := source_of(value)):
+            _begin_stream(run, value).outgoing.pump(source)
+            run.pieces.end()
+            return
+        if hasattr(value, "__await__") or is_stream(value):
             from . import event_loop
 
             execution.thread = None
@@ -236,17 +386,33 @@ def _run(run):
             return
         run.settle(rendered(value))
     except BaseException as error:
-        run.settle(_failed(execution, error))
+        run.fail(error)
     finally:
         if not handed_over:
             cancel.settle(execution)
 
 
-async def _await(run, awaitable):
+async def _await(run, value):
     try:
-        run.settle(rendered(await awaitable))
+        if hasattr(value, "__await__"):
+            value = await value
+        if is_stream(value):
+            source = source_of(value)
+            await _begin_stream(run, value).outgoing.pump_async(source)
+            run.pieces.end()
+        else:
+            run.settle(rendered(value))
     except BaseException as error:
-        run.settle(_failed(run.execution, error))
+        run.fail(error)
+
+
+def _begin_stream(run, value):
+    status, headers, _nothing = rendered(value)
+    run.pieces = Pieces()
+    run.execution.flow = run.execution.flow or Flow()
+    run.execution.flow.outgoing = run.pieces.outgoing
+    run.settle((status, headers, run.pieces))
+    return run.pieces
 
 
 def _described(error):

@@ -17,6 +17,7 @@ class InlineFunction:
 
     # One that awaits more than siblings has `needs_loop`; the others are driven without a loop.
     awaits_nothing = True
+    streams = False
     __slots__ = ("name", "body", "names", "pass_parameters", "defaults", "needs_loop", "slow", "error")
 
     def begin(self, body):

@@ -26,6 +26,10 @@ def load(request):
         from .inline import InlineContract
 
         contract = InlineContract(request)
+    elif request["contract"] == "script":
+        from .script import ScriptContract
+
+        contract = ScriptContract(request["directory"], request["entrypoint"])
     else:
         from .handler import HandlerContract
 
