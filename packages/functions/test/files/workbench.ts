@@ -2,7 +2,7 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Files, type FilesOptions, openFiles } from "@treadle/files";
-import { findRuntimes } from "@treadle/runtimes";
+import { findRuntimes, type Runtimes, type Transport } from "@treadle/runtimes";
 import { createSandboxDriver } from "@treadle/sandbox";
 import { openStore } from "@treadle/store";
 import {
@@ -11,12 +11,15 @@ import {
   type Execution,
   Functions,
   type FunctionsSettings,
+  noBuilds,
 } from "../../src/index.ts";
 
 const MEBIBYTE = 1024 * 1024;
 
 const SETTINGS: FunctionsSettings = {
   timeoutMs: { default: 60_000 },
+  handlerTimeoutMs: 60_000,
+  asyncTimeoutMs: 120_000,
   waitMs: 30_000,
   maxInstances: 20,
   idleMs: 3_600_000,
@@ -26,6 +29,8 @@ const SETTINGS: FunctionsSettings = {
   queueLength: 100,
   heapBytes: 100 * MEBIBYTE,
   memoryBytes: 256 * MEBIBYTE,
+  deploymentMemoryBytes: 512 * MEBIBYTE,
+  requestBytes: 20 * MEBIBYTE,
   processes: 64,
   cpus: null,
   scratchBytes: 160 * MEBIBYTE,
@@ -65,6 +70,8 @@ export class Workbench implements AsyncDisposable {
       readonly driver?: "bubblewrap" | "none";
       readonly settings?: Partial<FunctionsSettings>;
       readonly files?: Partial<FilesOptions>;
+      /** What runtime servers are talked to by, instead of what each prefers. */
+      readonly transport?: Transport;
     } = {},
   ): Promise<Workbench> {
     await using stack = new AsyncDisposableStack();
@@ -94,7 +101,7 @@ export class Workbench implements AsyncDisposable {
         ...options.files,
       }),
     );
-    const runtimes = await findRuntimes();
+    const runtimes = withTransport(await findRuntimes(), options.transport);
     const installer = createDependencyInstaller({
       driver,
       runtimes: runtimes.available,
@@ -105,7 +112,12 @@ export class Workbench implements AsyncDisposable {
     });
     const settings = { ...SETTINGS, ...options.settings };
     const functions = stack.use(
-      new Functions({ store, driver, runtimes, installer, files, filesDirectory: join(folder, "placed"), settings, warn }),
+      new Functions({
+        ...{ store, driver, runtimes, installer, files, settings, warn },
+        builds: noBuilds(),
+        secretsKey: Buffer.alloc(32, 2),
+        filesDirectory: join(folder, "placed"),
+      }),
     );
     return new Workbench(folder, files, functions, warnings, stack.move());
   }
@@ -157,6 +169,16 @@ export class Workbench implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#stack.disposeAsync();
   }
+}
+
+function withTransport(runtimes: Runtimes, transport: Transport | undefined): Runtimes {
+  if (transport === undefined) return runtimes;
+  const available = runtimes.available.map((runtime) => ({ ...runtime, transports: [transport] }));
+  return {
+    ...runtimes,
+    available,
+    named: (name) => available.find((runtime) => runtime.language === runtimes.named(name)?.language),
+  };
 }
 
 export function resultOf(execution: Execution): unknown {
