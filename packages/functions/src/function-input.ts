@@ -1,23 +1,9 @@
 import { TreadleError } from "@treadle/errors";
 import type { Contract } from "@treadle/runtimes";
+import type { FunctionDefinition, NewFunction } from "@treadle/store";
+import type { FunctionSettings } from "./function-settings.ts";
 import { checkedFunctionName, shown } from "./names.ts";
 import type { SourceFile } from "./program.ts";
-
-/** Limits and rights of one function. What is absent takes the server's default. */
-export interface FunctionSettings {
-  readonly timeoutMs?: number;
-  readonly memoryBytes?: number;
-  /** Calls one instance works on at a time. */
-  readonly concurrency?: number;
-  /** handler only: instances it may scale out to. */
-  readonly maxInstances?: number;
-  /** Hosts it may reach (`["*"]`: any public host); absent or empty: none. */
-  readonly egress?: readonly string[];
-  /** Whether anybody may call it over `/f/...`, pages of other origins too; default: only who has the server's key. */
-  readonly public?: boolean;
-  /** Longest body of a request; default 20 MiB. */
-  readonly requestBytes?: number;
-}
 
 /** A function as a user saves it. What a patch leaves out stays as it was. */
 export interface FunctionInput {
@@ -60,9 +46,35 @@ export interface CompleteFunction {
   readonly language: string;
   readonly contract: Contract;
   readonly files: readonly SourceFile[];
+  /** The build it is of; null: of `files`. */
+  readonly buildId: string | null;
   readonly entrypoint: string | null;
   readonly parameters: Record<string, unknown> | null;
   readonly settings: FunctionSettings;
+  /** Those of its version, which go before `settings`. */
+  readonly versionSettings: FunctionSettings;
+}
+
+/** The settings a function runs with. */
+export function effectiveSettings({ settings, versionSettings }: CompleteFunction): FunctionSettings {
+  return { ...settings, ...versionSettings };
+}
+
+/** A function as the store has it. */
+export function fromStored(stored: FunctionDefinition): CompleteFunction {
+  const { name, language, contract, files, buildId, entrypoint } = stored;
+  return {
+    ...{ name, language, contract, files, buildId, entrypoint },
+    parameters: stored.parameters as Record<string, unknown> | null,
+    settings: (stored.settings ?? {}) as FunctionSettings,
+    versionSettings: (stored.deploymentSettings ?? {}) as FunctionSettings,
+  };
+}
+
+/** A function as it is handed to the store. */
+export function toStored(definition: CompleteFunction): NewFunction {
+  const { name, language, contract, files, buildId, entrypoint, parameters, settings } = definition;
+  return { name, language, contract, files, buildId, entrypoint, parameters, settings };
 }
 
 /** The file an inline function's body is stored as. */
@@ -79,8 +91,15 @@ export function completeFunction(
   const refuse = (message: string): never => {
     throw new TreadleError("BAD_REQUEST", `${name}: ${message}`, { details: { function: name } });
   };
+  const build = previous !== undefined && input.files === undefined && input.code === undefined ? previous.buildId : null;
   let files: readonly SourceFile[];
-  if (contract === "inline") {
+  if (build !== null && previous !== undefined) {
+    const { contract: built, entrypoint } = previous;
+    if (contract !== built || language !== previous.language || (input.entrypoint ?? entrypoint) !== entrypoint)
+      refuse("language, contract and entrypoint of a built function change with a new deployment.");
+    if ((input.parameters ?? null) !== null) refuse("a built function has no parameters.");
+    files = [];
+  } else if (contract === "inline") {
     if (input.files !== undefined) refuse('an inline function has "code", not "files".');
     if (input.code !== undefined) {
       if (!input.code.isWellFormed()) refuse("its code is not well-formed Unicode text.");
@@ -88,16 +107,18 @@ export function completeFunction(
     } else if (previous?.contract === "inline") files = previous.files;
     else return refuse('it needs "code".');
   } else {
-    if (input.code !== undefined) refuse('a handler function has "files", not "code".');
+    if (input.code !== undefined) refuse(`a ${contract} function has "files", not "code".`);
     if (input.files !== undefined)
       files = input.files.map((file) => ({ path: checkedSourcePath(file.path), content: file.content }));
-    else if (previous?.contract === "handler") files = previous.files;
+    else if (previous !== undefined && previous.contract !== "inline") files = previous.files;
     else return refuse('it needs "files".');
     if (files.length === 0) refuse("it has no source files.");
     if (new Set(files.map((file) => file.path)).size !== files.length) refuse("two of its source files have the same path.");
   }
-  const entrypoint = input.entrypoint ?? previous?.entrypoint ?? null;
-  if (contract === "handler" && entrypoint !== null && !files.some((file) => file.path === entrypoint)) {
+  // What it was started by says nothing of files in another language.
+  const before = previous?.language === language && previous.contract === contract ? previous.entrypoint : null;
+  const entrypoint = input.entrypoint ?? before;
+  if (contract !== "inline" && build === null && entrypoint !== null && !files.some((file) => file.path === entrypoint)) {
     refuse(`its entrypoint ${shown(entrypoint)} is not among its files.`);
   }
   return {
@@ -105,8 +126,10 @@ export function completeFunction(
     language,
     contract,
     files,
+    buildId: build,
     entrypoint,
     parameters: input.parameters === undefined ? (previous?.parameters ?? null) : input.parameters,
     settings: input.settings ?? previous?.settings ?? {},
+    versionSettings: build === null ? {} : (previous?.versionSettings ?? {}),
   };
 }

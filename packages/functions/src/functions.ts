@@ -3,8 +3,11 @@ import type { Files } from "@treadle/files";
 import type { Runtimes } from "@treadle/runtimes";
 import type { SandboxDriver } from "@treadle/sandbox";
 import type { ExecutionRecord, Store, WorkspaceDefinition } from "@treadle/store";
+import type { Builds } from "./builds/builds.ts";
 import { type FunctionCall, inputFor, jsonText } from "./call.ts";
 import type { DependencyInstaller } from "./dependencies/index.ts";
+import type { Deployments } from "./deployments/deployments.ts";
+import { FunctionDeployments } from "./deployments/function-deployments.ts";
 import { type CallInput, Execution, type ExecutionOptions } from "./executions/execution.ts";
 import { LiveExecutions } from "./executions/live-executions.ts";
 import { executionRecord } from "./executions/record.ts";
@@ -19,6 +22,9 @@ import { Roster } from "./instances/roster.ts";
 import type { RuntimeProcess } from "./instances/runtime-process.ts";
 import type { CallableFunction } from "./loaded-workspace.ts";
 import type { FunctionsSettings } from "./settings.ts";
+import { SecretBox } from "./variables/sealed-secret.ts";
+import { Variables } from "./variables/variables.ts";
+import { WorkspaceVariables } from "./variables/workspace-variables.ts";
 import { type DependencyView, WorkspaceDependencies } from "./workspace-dependencies.ts";
 import { type WorkspaceChange, Workspaces } from "./workspaces.ts";
 
@@ -29,6 +35,10 @@ export interface FunctionsOptions {
   readonly driver: SandboxDriver;
   readonly runtimes: Runtimes;
   readonly installer: DependencyInstaller;
+  /** Lives as long as this does. */
+  readonly builds: Builds;
+  /** Seals secrets, 32 bytes. */
+  readonly secretsKey: Buffer;
   readonly files: Files;
   /** Where files are laid for sandboxes; ours alone, on the file system of the files' storage so that they can be linked. */
   readonly filesDirectory: string;
@@ -44,6 +54,9 @@ export class Functions implements AsyncDisposable {
   /** What waits or runs now. */
   readonly live = new LiveExecutions();
   readonly #store: Store;
+  /** Environment variables and secrets. */
+  readonly variables: Variables;
+  readonly #deployments: FunctionDeployments;
   readonly #workspaces: Workspaces;
   readonly #dependencies: WorkspaceDependencies;
   readonly #roster: Roster;
@@ -84,14 +97,29 @@ export class Functions implements AsyncDisposable {
       infer: settings.inferDependencies,
       warn: options.warn,
     });
+    const variables = new WorkspaceVariables(options.store, new SecretBox(options.secretsKey));
     this.#workspaces = new Workspaces({
       store: options.store,
       runtimes: options.runtimes,
       settings,
+      variables,
+      builds: options.builds,
       newPool: (program) => new Pool(program, { settings, roster: this.#roster, starter }),
       dependencies: this.#dependencies,
     });
+    this.variables = new Variables(this.#workspaces, variables);
+    this.#deployments = new FunctionDeployments({ ...options, workspaces: this.#workspaces });
     this.#idleTimer = setInterval(() => this.#roster.stopIdle(settings.idleMs), IDLE_CHECK_MS).unref();
+  }
+
+  /** The versions of functions. */
+  get deployments(): Deployments {
+    return this.#deployments;
+  }
+
+  /** Takes up what an earlier process left: activates what was built when nobody was there. */
+  resume(): void {
+    this.#deployments.resume();
   }
 
   /** Starts the prewarmed processes; resolves when they are ready (or could not be started, which is warned about). */
@@ -237,11 +265,8 @@ export class Functions implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#draining = true;
     clearInterval(this.#idleTimer);
-    for (const { pools } of this.#workspaces.loaded) {
-      for (const pool of pools.values()) {
-        for (const execution of pool.close("the server stops")) execution.fail(stopping());
-      }
-    }
+    await this.#deployments[Symbol.asyncDispose]();
+    this.#workspaces.close("the server stops", stopping);
     await Promise.all([...this.#processes].map((process) => process.kill("the server stops")));
     await this.#prewarmed[Symbol.asyncDispose]();
     await this.#folders[Symbol.asyncDispose]();
@@ -268,6 +293,7 @@ export class Functions implements AsyncDisposable {
     const ended = (execution: Execution) => {
       this.#inFlight -= 1;
       this.live.remove(execution);
+      target.gate?.leave(execution);
       this.statistics.count(execution);
       if (options.recordedByCaller !== true) this.#store.executions.record(executionRecord(execution, this.settings.recordBytes));
       onEnd(execution);
@@ -276,7 +302,8 @@ export class Functions implements AsyncDisposable {
     const execution = new Execution(target, input, ended, options);
     this.#inFlight += 1;
     this.live.add(execution);
-    target.pool.submit(execution);
+    if (target.gate === null) target.pool.submit(execution);
+    else target.gate.enter(execution);
     return execution;
   }
 }

@@ -1,3 +1,4 @@
+export { noBuilds } from "./builds/no-builds.ts";
 export type { FunctionCall, HandlerRequest } from "./call.ts";
 export {
   createDependencyInstaller,

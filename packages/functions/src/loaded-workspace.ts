@@ -1,6 +1,7 @@
 import type { TreadleError } from "@treadle/errors";
 import type { Contract } from "@treadle/runtimes";
 import type { WorkspaceDefinition } from "@treadle/store";
+import type { ConcurrencyGate } from "./executions/concurrency-gate.ts";
 import type { CallTarget } from "./executions/execution.ts";
 import type { Pool } from "./instances/pool.ts";
 import type { ParameterCheck } from "./parameters/compile.ts";
@@ -18,6 +19,8 @@ export interface CallableFunction extends CallTarget {
   readonly asyncTimeoutMs: number;
   /** How many executions it may have at a time, and what becomes of more; null: no limit. */
   readonly concurrencyLimit: { readonly max: number; readonly whenFull: "queue" | "reject" } | null;
+  /** What keeps that limit; null: executions go straight to the pool. */
+  readonly gate: ConcurrencyGate | null;
 }
 
 /** A workspace as this process holds it in memory: a call needs no database. Replaced whole by every save. */

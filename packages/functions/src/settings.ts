@@ -2,6 +2,10 @@
 export interface FunctionsSettings {
   /** Time limit of one execution, by language; `default` for the others. */
   readonly timeoutMs: Readonly<Record<string, number>> & { readonly default: number };
+  /** Time limit of one execution of a handler or script, unless its language has a limit of its own above. */
+  readonly handlerTimeoutMs: number;
+  /** Time limit of one async execution. */
+  readonly asyncTimeoutMs: number;
   /** How long a call waits for an instance (start, load, queue, dependency install) before it fails. */
   readonly waitMs: number;
   /** Live instances of this process, prewarmed ones not counted; the least recently used idle one makes room. */
@@ -18,11 +22,16 @@ export interface FunctionsSettings {
   readonly queueLength: number;
   /** Bound of the JavaScript heap of a Node instance. */
   readonly heapBytes: number;
+  /** Of an instance of functions saved as files. */
   readonly memoryBytes: number;
+  /** Of an instance of a built deployment. */
+  readonly deploymentMemoryBytes: number;
   readonly processes: number;
   readonly cpus: number | null;
   readonly scratchBytes: number;
   readonly openFiles: number;
+  /** Longest body of a request to a handler or script. */
+  readonly requestBytes: number;
   readonly resultBytes: number;
   /** All log text of one execution. */
   readonly logBytes: number;

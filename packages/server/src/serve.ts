@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { join, resolve } from "node:path";
 import { TreadleError } from "@treadle/errors";
 import { openFiles } from "@treadle/files";
-import { createDependencyInstaller, Functions } from "@treadle/functions";
+import { createDependencyInstaller, Functions, noBuilds } from "@treadle/functions";
 import { findRuntimes } from "@treadle/runtimes";
 import { createSandboxDriver } from "@treadle/sandbox";
 import { openStore } from "@treadle/store";
@@ -49,15 +49,20 @@ export async function serve(settings: Settings): Promise<RunningServer> {
       dataDirectory,
       ...(settings.databaseUrl === null ? {} : { databaseUrl: settings.databaseUrl }),
       ...(settings.databaseEngine === null ? {} : { engine: settings.databaseEngine }),
-      retention: { executionAgeMs: settings.retentionDays * 86_400_000, executionsPerWorkspace: settings.retentionCount },
+      retention: {
+        executionAgeMs: settings.retentionDays * 86_400_000,
+        executionsPerWorkspace: settings.retentionCount,
+        versionsPerFunction: settings.versionsKept,
+      },
       log: (level, message, fields) => log[level](fields ?? {}, message),
     }),
   );
+  const secretKey = openSecretKey(settings.secretKey, dataDirectory);
   const files = parts.use(
     await openFiles({
       ...filesSettings(settings),
       ...{ store, dataDirectory, warn },
-      linkKey: openSecretKey(settings.secretKey, dataDirectory).derive("link signatures"),
+      linkKey: secretKey.derive("link signatures"),
       environment: process.env,
     }),
   );
@@ -79,6 +84,8 @@ export async function serve(settings: Settings): Promise<RunningServer> {
   const functions = parts.use(
     new Functions({
       ...{ store, files, driver, runtimes, installer, warn },
+      builds: noBuilds(),
+      secretsKey: secretKey.derive("secrets"),
       filesDirectory: join(dataDirectory, "placed"),
       settings: functionsSettings(settings),
     }),
@@ -107,6 +114,7 @@ export async function serve(settings: Settings): Promise<RunningServer> {
     });
   }
   void functions.prewarm();
+  functions.resume();
 
   const owned = parts.move();
   let closing: Promise<void> | undefined;

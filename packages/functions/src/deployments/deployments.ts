@@ -1,5 +1,5 @@
 import type { Build, BuildLogLine, SourceInput } from "../builds/builds.ts";
-import type { FunctionSettings } from "../function-input.ts";
+import type { FunctionSettings } from "../function-settings.ts";
 
 /** What is deployed, and how. What is left out comes from the source's treadle.yaml, else from the files, else from defaults. */
 export interface NewDeployment {

@@ -77,7 +77,8 @@ export class Execution {
   readonly id: string;
   readonly trigger: Trigger;
   readonly attempt: number;
-  readonly target: CallTarget;
+  /** Another one than it began with when a new version became active while it waited. */
+  target: CallTarget;
   readonly input: CallInput;
   /** Time limit of this execution, ms. */
   readonly timeoutMs: number;
@@ -88,6 +89,8 @@ export class Execution {
   outcome: Outcome | null = null;
   /** Its number on the channel of the instance that runs it; 0 while it waits. */
   channelId = 0;
+  /** Whether the gate of its function's concurrency limit has let it in. */
+  admitted = false;
   timer: NodeJS.Timeout | undefined;
   /** The files it was given, opens and saves; null until it has to do with any. */
   files: ExecutionFiles | null = null;
@@ -99,8 +102,6 @@ export class Execution {
   /** Its neighbours in the list of live executions. */
   previous: Execution | null = null;
   next: Execution | null = null;
-  /** Counts against its function's concurrency limit. */
-  gated = false;
   readonly #onEnd: (execution: Execution) => void;
 
   constructor(target: CallTarget, input: CallInput, onEnd: (execution: Execution) => void, options: ExecutionOptions = {}) {

@@ -36,6 +36,11 @@ export class Pool implements InstanceListener, ExecutionHolder {
     return this.#instances;
   }
 
+  /** Whether it takes no more calls. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   /** Runs an execution on an instance with room, or lets it wait for one. */
   submit(execution: Execution): void {
     const instance = this.#withRoom();

@@ -9,6 +9,8 @@ const BESIDES_HEAP_MEGABYTES = 156;
 export function functionsSettings(settings: Settings): FunctionsSettings {
   return {
     timeoutMs: { default: settings.nodeTimeoutMs, node: settings.nodeTimeoutMs, python: settings.pythonTimeoutMs },
+    handlerTimeoutMs: settings.handlerTimeoutMs,
+    asyncTimeoutMs: settings.asyncTimeoutMs,
     waitMs: settings.waitTimeoutMs,
     maxInstances: settings.maxInstances,
     idleMs: settings.idleSeconds * 1000,
@@ -18,10 +20,12 @@ export function functionsSettings(settings: Settings): FunctionsSettings {
     queueLength: settings.queueLength,
     heapBytes: settings.heapMegabytes * MEBIBYTE,
     memoryBytes: (settings.memoryMegabytes ?? settings.heapMegabytes + BESIDES_HEAP_MEGABYTES) * MEBIBYTE,
+    deploymentMemoryBytes: settings.deploymentMemoryMegabytes * MEBIBYTE,
     processes: settings.processes,
     cpus: settings.cpus,
     scratchBytes: settings.scratchBytes,
     openFiles: settings.openFiles,
+    requestBytes: settings.functionRequestMaxBytes,
     resultBytes: settings.resultMaxBytes,
     logBytes: settings.logMaxBytes,
     logEntryCharacters: settings.logEntryCharacters,

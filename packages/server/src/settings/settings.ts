@@ -140,6 +140,20 @@ export const SETTINGS = {
     "Time limit of a Python execution, ms.",
     whole(1, 2_147_483_647),
   ),
+  handlerTimeoutMs: setting(
+    "TREADLE_HANDLER_TIMEOUT",
+    "handler-timeout",
+    "30000",
+    "Time limit of a call of a handler or script function that is waited for, ms.",
+    whole(1, 2_147_483_647),
+  ),
+  asyncTimeoutMs: setting(
+    "TREADLE_ASYNC_TIMEOUT",
+    "async-timeout",
+    "900000",
+    "Time limit of an async or scheduled execution, ms.",
+    whole(1, 2_147_483_647),
+  ),
   pythonApiUrl: setting(
     "PYTHON_API_URL",
     "python-api-url",
@@ -226,6 +240,13 @@ export const SETTINGS = {
     "Memory limit of an instance with everything in it, MiB; empty: the heap bound plus 156.",
     (text) => (text === "" ? null : whole(32, 1_048_576)(text)),
   ),
+  deploymentMemoryMegabytes: setting(
+    "TREADLE_DEPLOYMENT_MEMORY_MB",
+    "deployment-memory-mb",
+    "512",
+    "Memory limit of an instance of a built deployment that has none of its own, MiB.",
+    whole(32, 1_048_576),
+  ),
   processes: setting("TREADLE_PROCESSES", "processes", "128", "Processes and threads of an instance.", whole(16, 100_000)),
   cpus: setting("TREADLE_CPUS", "cpus", "1", "CPU ceiling of an instance in cores, e.g. 0.5; `none`: no ceiling.", (text) => {
     if (text === "none") return null;
@@ -241,6 +262,20 @@ export const SETTINGS = {
     size,
   ),
   openFiles: setting("TREADLE_OPEN_FILES", "open-files", "1024", "Open files of a process in an instance.", whole(64, 1_048_576)),
+  functionRequestMaxBytes: setting(
+    "TREADLE_FUNCTION_REQUEST_MAX_SIZE",
+    "function-request-max-size",
+    "20mb",
+    "Largest body of a request to a handler or script function, where it has no `requestBytes` of its own.",
+    size,
+  ),
+  versionsKept: setting(
+    "TREADLE_VERSIONS_KEPT",
+    "versions-kept",
+    "50",
+    "Versions kept of a function; older ones go, but for the active one and those with an alias.",
+    whole(1, 100_000),
+  ),
   resultMaxBytes: setting("TREADLE_RESULT_MAX_SIZE", "result-max-size", "6mb", "Largest result of an inline function.", size),
   logMaxBytes: setting(
     "TREADLE_LOG_MAX_SIZE",
