@@ -8,10 +8,10 @@ const PROGRAMS =
     " ",
   );
 
-/** The programs of this machine that an install script may call. */
-export async function scriptRoot(): Promise<RootSpec> {
+/** The programs of this machine that an install script may call, and `more` of them. */
+export async function scriptRoot(more: readonly string[] = []): Promise<RootSpec> {
   const found = await Promise.all(
-    PROGRAMS.map(async (name) => {
+    [...new Set([...PROGRAMS, ...more])].map(async (name) => {
       for (const folder of ["/usr/bin", "/bin"]) {
         const source = join(folder, name);
         if (
