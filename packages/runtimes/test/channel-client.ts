@@ -38,7 +38,7 @@ export interface LoadReport {
 
 /** What a test loads; the rest gets defaults. */
 export interface LoadOptions {
-  readonly contract?: "inline" | "handler";
+  readonly contract?: "inline" | "handler" | "script";
   /** inline: a body, or a body with parameters and defaults, by function name. */
   readonly functions?: Record<string, string | { code: string; parameters?: string[]; defaults?: Record<string, unknown> }>;
   readonly directory?: string;
@@ -47,6 +47,16 @@ export interface LoadOptions {
   readonly allowedModules?: string[] | null;
   readonly environment?: Record<string, string>;
   readonly limits?: { resultBytes?: number; logBytes?: number; logEntryCharacters?: number };
+}
+
+/** Of a handler's call; the rest gets defaults. */
+export interface RequestHead {
+  readonly method?: string;
+  readonly url?: string;
+  readonly headers?: Record<string, string>;
+  readonly timeoutSeconds?: number;
+  readonly logging?: boolean;
+  readonly bodyFollows?: true;
 }
 
 export const LEVEL = { debug: 0, info: 1, warn: 2, error: 3 } as const;
@@ -65,6 +75,8 @@ export class ChannelClient implements AsyncDisposable {
   stderr = "";
   /** Takes FILE frames: execution, payload. Without one they are violations. */
   onFile: ((id: number, payload: Buffer) => void) | null = null;
+  /** Takes HEAD, PIECE and BODY_CREDIT frames. Without one they are violations. */
+  onStream: ((kind: number, id: number, payload: Buffer) => void) | null = null;
   readonly ready: Promise<{ runtime: string; version: string }>;
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
   private readonly socket: Duplex;
@@ -154,6 +166,10 @@ export class ChannelClient implements AsyncDisposable {
       this.onFile(id, Buffer.from(payload));
       return;
     }
+    if (kind >= 0x89 && kind <= 0x8b && this.onStream !== null) {
+      this.onStream(kind, id, Buffer.from(payload));
+      return;
+    }
     this.waiting.delete(id);
     if (kind === 0x83) call.resolve({ ...call.answer, result: Buffer.from(payload) });
     else if (kind === 0x84) call.resolve({ ...call.answer, error: JSON.parse(payload.toString()) });
@@ -221,19 +237,24 @@ export class ChannelClient implements AsyncDisposable {
 
   /** Calls a handler function. */
   async request(
-    head: { method?: string; url?: string; headers?: Record<string, string>; timeoutSeconds?: number; logging?: boolean },
+    head: RequestHead,
     body: Buffer | string = "",
   ): Promise<Answer & { response?: { statusCode: number; headers: [string, string][]; body: Buffer } }> {
+    const answer = await this.startRequest(head, body).answer;
+    if (answer.result === undefined) return answer;
+    const headLength = answer.result.readUInt32LE(0);
+    const response = JSON.parse(answer.result.toString("utf8", 4, 4 + headLength));
+    return { ...answer, response: { ...response, body: answer.result.subarray(4 + headLength) } };
+  }
+
+  /** Sends a CALL of a handler function; `id` is known at once. */
+  startRequest(head: RequestHead, body: Buffer | string = ""): { id: number; answer: Promise<Answer> } {
     const text = Buffer.from(
       JSON.stringify({ method: "GET", url: "http://localhost/", headers: {}, timeoutSeconds: 15, logging: true, ...head }),
     );
     const length = Buffer.allocUnsafe(4);
     length.writeUInt32LE(text.length);
-    const answer = await this.start("", Buffer.concat([length, text, Buffer.from(body)])).answer;
-    if (answer.result === undefined) return answer;
-    const headLength = answer.result.readUInt32LE(0);
-    const response = JSON.parse(answer.result.toString("utf8", 4, 4 + headLength));
-    return { ...answer, response: { ...response, body: answer.result.subarray(4 + headLength) } };
+    return this.start("", Buffer.concat([length, text, Buffer.from(body)]));
   }
 
   cancel(id: number): void {
