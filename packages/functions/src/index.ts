@@ -1,4 +1,16 @@
+export { type BuildSettings, DEFAULT_BUILD_SETTINGS } from "./builds/build-settings.ts";
+export type {
+  Build,
+  BuildLogLine,
+  BuildRequest,
+  BuildState,
+  Builds,
+  Source,
+  SourceEntry,
+  SourceInput,
+} from "./builds/builds.ts";
 export { noBuilds } from "./builds/no-builds.ts";
+export { type BuildsOptions, openBuilds } from "./builds/open-builds.ts";
 export type { FunctionCall, HandlerRequest } from "./call.ts";
 export {
   createDependencyInstaller,

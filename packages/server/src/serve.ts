@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { join, resolve } from "node:path";
 import { TreadleError } from "@treadle/errors";
 import { openFiles } from "@treadle/files";
-import { createDependencyInstaller, Functions, noBuilds } from "@treadle/functions";
+import { createDependencyInstaller, Functions, openBuilds } from "@treadle/functions";
 import { findRuntimes } from "@treadle/runtimes";
 import { createSandboxDriver } from "@treadle/sandbox";
 import { openStore } from "@treadle/store";
@@ -14,6 +14,7 @@ import { Domains } from "./domains.ts";
 import { adminKeyOf } from "./security/admin-key.ts";
 import { createGuard } from "./security/guard.ts";
 import { openSecretKey } from "./security/secret-key.ts";
+import { buildSettings } from "./settings/build-settings.ts";
 import { filesSettings } from "./settings/files-settings.ts";
 import { dependencySettings, functionsSettings } from "./settings/functions-settings.ts";
 import type { Settings } from "./settings/settings.ts";
@@ -81,10 +82,15 @@ export async function serve(settings: Settings): Promise<RunningServer> {
     environment: settings.npmRegistry === null ? process.env : { ...process.env, NPM_CONFIG_REGISTRY: settings.npmRegistry },
   });
   await installer.sweep();
+  const builds = parts.use(
+    await openBuilds({
+      ...{ store, files, driver, runtimes, installer, dataDirectory, warn },
+      settings: buildSettings(settings),
+    }),
+  );
   const functions = parts.use(
     new Functions({
-      ...{ store, files, driver, runtimes, installer, warn },
-      builds: noBuilds(),
+      ...{ store, files, driver, runtimes, installer, builds, warn },
       secretsKey: secretKey.derive("secrets"),
       filesDirectory: join(dataDirectory, "placed"),
       settings: functionsSettings(settings),

@@ -152,6 +152,8 @@ export class BuildQueue implements AsyncDisposable {
 
   #failure(record: BuildRecord, log: BuildLog, caught: unknown): Ended | null {
     const { warn } = this.#options;
+    // The installer is told before the builds are that the server stops.
+    if (isTreadleError(caught) && caught.code === "SERVER_BUSY") return null;
     if (isTreadleError(caught) && caught.code === "STORAGE_UNAVAILABLE" && record.attempts < MOST_ATTEMPTS) {
       // The lease passes, and it is begun anew.
       warn("A build could not go on; it is tried again.", { build: record.id, reason: caught.message });

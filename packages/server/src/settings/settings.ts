@@ -29,6 +29,14 @@ function size(text: string): number {
   return Math.floor(value);
 }
 
+/** Cores; `none`: null. */
+function cpus(text: string): number | null {
+  if (text === "none") return null;
+  const value = Number(text);
+  if (!(value >= 0.05 && value <= 1_024)) throw new Error('a number from 0.05, or "none"');
+  return value;
+}
+
 function yes(text: string): boolean {
   if (/^(yes|true|1)$/i.test(text)) return true;
   if (/^(no|false|0|)$/i.test(text)) return false;
@@ -248,12 +256,7 @@ export const SETTINGS = {
     whole(32, 1_048_576),
   ),
   processes: setting("TREADLE_PROCESSES", "processes", "128", "Processes and threads of an instance.", whole(16, 100_000)),
-  cpus: setting("TREADLE_CPUS", "cpus", "1", "CPU ceiling of an instance in cores, e.g. 0.5; `none`: no ceiling.", (text) => {
-    if (text === "none") return null;
-    const value = Number(text);
-    if (!(value >= 0.05 && value <= 1_024)) throw new Error('a number from 0.05, or "none"');
-    return value;
-  }),
+  cpus: setting("TREADLE_CPUS", "cpus", "1", "CPU ceiling of an instance in cores, e.g. 0.5; `none`: no ceiling.", cpus),
   scratchBytes: setting(
     "TREADLE_SCRATCH_SIZE",
     "scratch-size",
@@ -346,6 +349,91 @@ export const SETTINGS = {
     "yes",
     "`yes`: packages that code imports and no manifest names are added to the workspace's dependencies.",
     yes,
+  ),
+  sourceMaxBytes: setting(
+    "TREADLE_SOURCE_MAX_SIZE",
+    "source-max-size",
+    "4gb",
+    "Largest source of a build, packed and unpacked.",
+    size,
+  ),
+  sourceMaxFiles: setting(
+    "TREADLE_SOURCE_MAX_FILES",
+    "source-max-files",
+    "10000",
+    "Most files of a source; as many folders may be in it.",
+    whole(1, 1_000_000),
+  ),
+  gitHosts: setting(
+    "TREADLE_GIT_HOSTS",
+    "git-hosts",
+    "github.com, gitlab.com, bitbucket.org, codeberg.org",
+    "Hosts (`host` or `host:port`) that sources may be fetched from with git; none: empty.",
+    list,
+  ),
+  gitTrusted: setting(
+    "TREADLE_GIT_TRUSTED",
+    "git-trusted",
+    "",
+    "Git servers (`host:port`) of yours that sources may be fetched from though their address is not public, or without TLS.",
+    list,
+  ),
+  buildConcurrency: setting(
+    "TREADLE_BUILD_CONCURRENCY",
+    "build-concurrency",
+    "",
+    "Builds at work at the same time; empty: half as many as the machine has cores.",
+    (text) => (text === "" ? null : whole(1, 1_000)(text)),
+  ),
+  buildMemoryMegabytes: setting(
+    "TREADLE_BUILD_MEMORY_MB",
+    "build-memory-mb",
+    "2048",
+    "Memory limit of a build's step with its /tmp, MiB.",
+    whole(64, 1_048_576),
+  ),
+  buildTimeoutSeconds: setting(
+    "TREADLE_BUILD_TIMEOUT",
+    "build-timeout",
+    "900",
+    "Time limit of a build, seconds.",
+    whole(1, 86_400),
+  ),
+  buildCpus: setting("TREADLE_BUILD_CPUS", "build-cpus", "none", "CPU ceiling of a build in cores; `none`: no ceiling.", cpus),
+  buildDiskBytes: setting(
+    "TREADLE_BUILD_DISK_SIZE",
+    "build-disk-size",
+    "4gb",
+    "Disk that a build may take besides its source.",
+    size,
+  ),
+  buildProcesses: setting(
+    "TREADLE_BUILD_PROCESSES",
+    "build-processes",
+    "512",
+    "Processes and threads of a build's step.",
+    whole(16, 100_000),
+  ),
+  buildLogBytes: setting(
+    "TREADLE_BUILD_LOG_MAX_SIZE",
+    "build-log-max-size",
+    "10mb",
+    "Log of a build; what is beyond is dropped with a note.",
+    size,
+  ),
+  artifactMaxBytes: setting(
+    "TREADLE_ARTIFACT_MAX_SIZE",
+    "artifact-max-size",
+    "1gb",
+    "Largest layer of a build: what it fetched, and what it made, unpacked.",
+    size,
+  ),
+  layersBytes: setting(
+    "TREADLE_LAYERS_SIZE",
+    "layers-size",
+    "10gb",
+    "Unpacked layers of builds kept on this machine; beyond it those not used for longest go.",
+    size,
   ),
   storageUrl: setting(
     "TREADLE_STORAGE_URL",
