@@ -174,18 +174,23 @@ export class FrameWriter {
 }
 
 /**
- * Takes a frame: the payload is `bytes[start, end)`. `bytes` is never written to again, but holds more than this frame: what is kept for long had better
- * be copied.
+ * Takes a frame: the payload is `bytes[start, end)`. Returns true when it keeps none of the bytes: they may then be written over. Else they never are, but
+ * hold more than this frame: what is kept for long had better be copied.
  */
-export type FrameListener = (kind: number, id: number, bytes: Buffer, start: number, end: number) => void;
+export type FrameListener = (kind: number, id: number, bytes: Buffer, start: number, end: number) => unknown;
+
+/** Room for a frame under way to begin with, and the most that is kept for the next one. */
+const FIRST_ROOM_BYTES = 8 * 1024;
+const KEPT_ROOM_BYTES = 512 * 1024;
+/** Chunks from this size on are given back to the system at once: a stream of them would be tens of megabytes until the next collection. */
+const FREED_BYTES = 16 * 1024;
 
 /** Cuts a stream of bytes from an untrusted runtime into frames. */
 export class FrameReader {
   readonly #listener: FrameListener;
-  /** Chunks of a frame that has not arrived whole, and how many bytes they hold. */
-  #pieces: Buffer[] = [];
+  /** A frame that has not arrived whole: its first `#held` bytes, of which there will be `#needed`. */
+  #room: Buffer | null = null;
   #held = 0;
-  /** Bytes the frame under way needs before it can be read; 0: not known yet. */
   #needed = 0;
 
   constructor(listener: FrameListener) {
@@ -193,35 +198,63 @@ export class FrameReader {
   }
 
   /**
-   * Reads what arrived and calls the listener for each whole frame.
+   * Reads what arrived and calls the listener for each whole frame. The chunk is the reader's: it may be freed.
    * @throws RangeError when the stream breaks the rules: the instance must be killed.
    */
   push(chunk: Buffer): void {
-    let bytes = chunk;
-    if (this.#held > 0) {
-      this.#pieces.push(chunk);
-      this.#held += chunk.length;
-      if (this.#held < this.#needed || this.#held < HEADER_BYTES) return;
-      bytes = Buffer.concat(this.#pieces, this.#held);
-      this.#pieces = [];
-      this.#held = 0;
-    }
-    let at = 0;
-    while (bytes.length - at >= HEADER_BYTES) {
-      const length = bytes.readUInt32LE(at);
-      if (length < 5 || length > MAX_FRAME_BYTES) throw new RangeError(`frame of ${length} bytes`);
+    let at = this.#held === 0 ? 0 : this.#complete(chunk);
+    let isDone = true;
+    while (chunk.length - at >= HEADER_BYTES) {
+      const length = checkedLength(chunk, at);
       const end = at + 4 + length;
-      if (end > bytes.length) {
-        this.#needed = 4 + length;
-        break;
-      }
-      this.#listener(bytes[at + 4] as number, bytes.readUInt32LE(at + 5), bytes, at + HEADER_BYTES, end);
+      if (end > chunk.length) break;
+      const kept = this.#listener(chunk[at + 4] as number, chunk.readUInt32LE(at + 5), chunk, at + HEADER_BYTES, end) !== true;
+      if (kept) isDone = false;
       at = end;
     }
-    if (at < bytes.length) {
-      if (bytes.length - at < HEADER_BYTES) this.#needed = HEADER_BYTES;
-      this.#pieces.push(at === 0 ? bytes : bytes.subarray(at));
-      this.#held = bytes.length - at;
+    if (at < chunk.length) {
+      const rest = chunk.length - at;
+      this.#needed = rest < HEADER_BYTES ? HEADER_BYTES : 4 + checkedLength(chunk, at);
+      this.#take(chunk, at, rest);
     }
+    if (isDone && chunk.length >= FREED_BYTES && chunk.length === chunk.buffer.byteLength && chunk.buffer instanceof ArrayBuffer)
+      chunk.buffer.transfer(0);
   }
+
+  /** Adds to the frame under way; returns where the next one begins. */
+  #complete(chunk: Buffer): number {
+    let at = 0;
+    while (at < chunk.length) {
+      const more = Math.min(this.#needed - this.#held, chunk.length - at);
+      this.#take(chunk, at, more);
+      at += more;
+      if (this.#held < this.#needed) return at;
+      const room = this.#room as Buffer;
+      this.#needed = 4 + checkedLength(room, 0);
+      if (this.#held < this.#needed) continue;
+      this.#held = 0;
+      const isDone = this.#listener(room[4] as number, room.readUInt32LE(5), room, HEADER_BYTES, this.#needed) === true;
+      if (!isDone || room.length > KEPT_ROOM_BYTES) this.#room = null;
+      return at;
+    }
+    return at;
+  }
+
+  #take(chunk: Buffer, at: number, bytes: number): void {
+    const end = this.#held + bytes;
+    // What a frame claims to be is not believed before it comes.
+    if (this.#room === null || this.#room.length < end) {
+      const room = Buffer.allocUnsafeSlow(Math.max(end, Math.min(this.#needed, Math.max(FIRST_ROOM_BYTES, 2 * end))));
+      this.#room?.copy(room, 0, 0, this.#held);
+      this.#room = room;
+    }
+    chunk.copy(this.#room, this.#held, at, at + bytes);
+    this.#held = end;
+  }
+}
+
+function checkedLength(bytes: Buffer, at: number): number {
+  const length = bytes.readUInt32LE(at);
+  if (length < 5 || length > MAX_FRAME_BYTES) throw new RangeError(`frame of ${length} bytes`);
+  return length;
 }

@@ -26,8 +26,10 @@ export type CallInput =
 export interface ResponseSink {
   /** Once, before the first piece. `head` is JSON of a HandlerResponseHead, unchecked. */
   begin(head: string): void;
-  /** False: no more, please, until `execution.resume()`. The bytes are the sink's. */
-  write(piece: Buffer): boolean;
+  /**
+   * False: no more, please, until `execution.resume()`. The bytes are the sink's, until it calls `release`, which spares memory but need not be.
+   */
+  write(piece: Buffer, release?: () => void): boolean;
 }
 
 /** How an execution ended. */

@@ -9,6 +9,30 @@ export const STREAM_WINDOW = 4;
 export const MAX_PIECE_BYTES = 256 * 1024;
 const MAX_HEAD_BYTES = 256 * 1024;
 
+/** Buffers of pieces that have been written, to be used again: as garbage they would be tens of megabytes until the next collection. */
+const spare: ArrayBuffer[] = [];
+const MAX_SPARE = 16;
+/** Shorter pieces are not worth it. */
+const LEAST_REUSED_BYTES = 4 * 1024;
+
+/** A copy of a piece, and what is called when it is not needed any more. */
+function copied(bytes: Buffer): { readonly piece: Buffer; release(): void } {
+  if (bytes.length < LEAST_REUSED_BYTES) return { piece: Buffer.from(bytes), release: keepNothing };
+  const room = spare.pop() ?? new ArrayBuffer(MAX_PIECE_BYTES);
+  const piece = Buffer.from(room, 0, bytes.length);
+  bytes.copy(piece);
+  let isReleased = false;
+  const release = () => {
+    if (!isReleased && spare.length < MAX_SPARE) spare.push(room);
+    isReleased = true;
+  };
+  return { piece, release };
+}
+
+function keepNothing(): void {
+  // Garbage like any other.
+}
+
 /** A response that comes in pieces: to its sink, or gathered where there is none. Methods return what is wrong with what the runtime sent. */
 export class PiecedResponse {
   readonly #channelId: number;
@@ -37,7 +61,7 @@ export class PiecedResponse {
     return headBytes > MAX_HEAD_BYTES;
   }
 
-  /** Takes a PIECE. */
+  /** Takes a PIECE; keeps none of the bytes. */
   take(bytes: Buffer): string | TreadleError | null {
     if (bytes.length === 0 || bytes.length > MAX_PIECE_BYTES) return "it sent a piece of an impossible size";
     if (this.#credit === 0) return "it sent more of a response than it was allowed to";
@@ -52,7 +76,8 @@ export class PiecedResponse {
       this.#give(1);
     } else {
       this.#owed += 1;
-      if (!this.#sink.write(bytes)) this.#full = true;
+      const { piece, release } = copied(bytes);
+      if (!this.#sink.write(piece, release)) this.#full = true;
       if (!this.#full) this.resume();
     }
     return null;

@@ -215,7 +215,13 @@ export class FramesInstance implements Instance, FramesOwner {
     await this.process.kill(reason);
   }
 
-  onFrame(kind: number, id: number, bytes: Buffer, start: number, end: number): void {
+  onFrame(kind: number, id: number, bytes: Buffer, start: number, end: number): boolean {
+    this.#onFrame(kind, id, bytes, start, end);
+    // Bytes of files wait for storage; all else is copied.
+    return kind !== FrameKind.file;
+  }
+
+  #onFrame(kind: number, id: number, bytes: Buffer, start: number, end: number): void {
     switch (kind) {
       case FrameKind.result: {
         const execution = this.#inFlight.get(id);

@@ -5,7 +5,8 @@ const READY_TIMEOUT_MS = 15_000;
 
 /** Who listens to a process that speaks frames. */
 export interface FramesOwner extends ProcessOwner {
-  onFrame(kind: number, id: number, bytes: Buffer, start: number, end: number): void;
+  /** Returns true when it keeps none of the bytes. */
+  onFrame(kind: number, id: number, bytes: Buffer, start: number, end: number): boolean;
 }
 
 /** A runtime server that speaks frames, started and answering, with or without user code in it. */
@@ -20,8 +21,9 @@ export class FramesProcess {
     const { channel } = process.sandbox;
     this.writer = new FrameWriter(channel);
     const reader = new FrameReader((kind, id, bytes, start, end) => {
-      if (this.#owner !== null) this.#owner.onFrame(kind, id, bytes, start, end);
-      else if (kind === FrameKind.ready) this.#onReady?.();
+      if (this.#owner !== null) return this.#owner.onFrame(kind, id, bytes, start, end);
+      if (kind === FrameKind.ready) this.#onReady?.();
+      return true;
     });
     channel.on("data", (chunk: Buffer) => {
       try {

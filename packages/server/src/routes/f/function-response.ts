@@ -51,7 +51,7 @@ export class FunctionResponse implements ResponseSink {
     this.#response.on("drain", () => this.#execution?.resume());
   }
 
-  write(piece: Buffer): boolean {
+  write(piece: Buffer, release?: () => void): boolean {
     const head = this.#streamed;
     if (head === null || this.#response.destroyed) return true;
     this.#bytes += piece.length;
@@ -59,7 +59,7 @@ export class FunctionResponse implements ResponseSink {
       this.#refuse("its body is longer than its content-length");
       return true;
     }
-    return this.#response.write(piece);
+    return this.#response.write(piece, release);
   }
 
   /** The execution has ended. */
