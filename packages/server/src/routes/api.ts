@@ -2,6 +2,9 @@ import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import type { ApiParts } from "./api/api-parts.ts";
 import { bundleRoutes } from "./api/bundles.ts";
 import { dependencyRoutes } from "./api/dependencies.ts";
+import { deploymentLogRoute } from "./api/deployment-log.ts";
+import { deploymentUploadRoute } from "./api/deployment-upload.ts";
+import { deploymentRoutes } from "./api/deployments.ts";
 import { domainRoutes } from "./api/domains.ts";
 import { executionRoutes } from "./api/executions.ts";
 import { fileImportRoutes } from "./api/file-imports.ts";
@@ -10,6 +13,7 @@ import { fileRoutes } from "./api/files.ts";
 import { functionRoutes } from "./api/functions.ts";
 import { machineRoutes } from "./api/machine.ts";
 import { storageRoutes } from "./api/storage.ts";
+import { variableRoutes } from "./api/variables.ts";
 import { workspaceRoutes } from "./api/workspaces.ts";
 import { tusRoutes } from "./tus/tus-routes.ts";
 
@@ -19,6 +23,10 @@ export function apiRoutes(parts: ApiParts): FastifyPluginAsyncZod {
     for (const routes of [
       workspaceRoutes,
       functionRoutes,
+      deploymentRoutes,
+      deploymentUploadRoute,
+      deploymentLogRoute,
+      variableRoutes,
       dependencyRoutes,
       executionRoutes,
       domainRoutes,

@@ -1,4 +1,5 @@
 import { ERROR_CATALOGUE } from "@treadle/errors";
+import { SETTING_RANGES } from "@treadle/functions";
 import { z } from "zod";
 
 const codes = Object.keys(ERROR_CATALOGUE) as [keyof typeof ERROR_CATALOGUE, ...(keyof typeof ERROR_CATALOGUE)[]];
@@ -29,19 +30,37 @@ export const parameters = z
   .record(z.string(), z.unknown())
   .describe('The `properties` part of a JSON Schema. A required parameter says `"required": true` itself.');
 
+const inRange = (name: keyof typeof SETTING_RANGES) => {
+  const [least, most] = SETTING_RANGES[name];
+  return (name === "cpus" ? z.number() : z.int()).min(least).max(most).optional();
+};
+
 export const functionSettings = z
   .strictObject({
-    timeoutMs: z.int().min(1).max(2_147_483_647).optional(),
-    memoryBytes: z.int().min(33_554_432).optional(),
-    concurrency: z.int().min(1).max(100_000).optional(),
-    maxInstances: z.int().min(1).max(1_000).optional(),
+    timeoutMs: inRange("timeoutMs").describe("Time limit of a call that is waited for"),
+    asyncTimeoutMs: inRange("asyncTimeoutMs").describe("Time limit of an async or scheduled execution"),
+    memoryBytes: inRange("memoryBytes").describe("Of an instance, with everything in it"),
+    cpus: inRange("cpus").describe("Cores an instance may use"),
+    processes: inRange("processes").describe("Processes and threads of an instance"),
+    scratchBytes: inRange("scratchBytes").describe("An instance's /tmp; it counts to its memory"),
+    requestBytes: inRange("requestBytes").describe("Longest body of a request"),
+    concurrency: inRange("concurrency").describe("Calls one instance works on at a time"),
+    maxInstances: inRange("maxInstances").describe("Instances a handler may scale out to"),
+    concurrencyLimit: z
+      .strictObject({ max: z.int().min(1).max(1_000_000), whenFull: z.enum(["queue", "reject"]).optional() })
+      .optional()
+      .describe("Executions it may have at a time; more wait (default) or are refused"),
     egress: z
       .array(z.string().min(1).max(253))
       .max(100)
       .optional()
       .describe('Hosts the function may reach, `*.suffix` patterns too; `["*"]`: any public host.'),
-    public: z.boolean().optional().describe("Whether anybody may call it over /f/..., without the server's key; default false."),
-    requestBytes: z.int().min(0).optional().describe("Longest body of a request over /f/..., bytes; default 20 MiB."),
+    public: z.boolean().optional().describe("Whether `/f/...` calls it without the server's key"),
+    secrets: z
+      .array(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/))
+      .max(200)
+      .optional()
+      .describe("Names of the workspace's secrets it gets"),
   })
   .meta({ id: "FunctionSettings" });
 
@@ -76,6 +95,8 @@ export const functionView = z
     entrypoint: z.string().nullable(),
     parameters: parameters.nullable(),
     settings: functionSettings,
+    deploymentSettings: functionSettings.optional().describe("Those of its active version, which go before `settings`"),
+    buildId: z.string().optional().describe("The build its active version is of"),
     version: z.int(),
     sourceDigest: z.string(),
     createdAt: z.number(),
@@ -84,7 +105,14 @@ export const functionView = z
   .meta({ id: "Function" });
 
 export const workspaceView = z
-  .object({ name: z.string(), revision: z.int(), createdAt: z.number(), updatedAt: z.number(), functions: z.array(functionView) })
+  .object({
+    name: z.string(),
+    revision: z.int(),
+    createdAt: z.number(),
+    updatedAt: z.number(),
+    functions: z.array(functionView),
+    undeployed: z.array(z.string()).optional().describe("Functions without an active version"),
+  })
   .meta({ id: "Workspace" });
 
 export const executionView = z

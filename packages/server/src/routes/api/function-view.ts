@@ -26,14 +26,16 @@ export function inputOf(name: string, input: z.infer<typeof functionInput>): Fun
 export function viewOfFunction(definition: FunctionDefinition): z.infer<typeof functionView> {
   const { name, language, contract, entrypoint, version, sourceDigest, createdAt, updatedAt } = definition;
   const source =
-    contract === "inline"
-      ? { code: Buffer.from(definition.files.find((file) => file.path === INLINE_SOURCE_PATH)?.content ?? "").toString("utf8") }
-      : {
-          files: definition.files.map((file) => ({
-            path: file.path,
-            ...textOrBase64(Buffer.from(file.content), "text", "base64"),
-          })),
-        };
+    definition.buildId !== null
+      ? {}
+      : contract === "inline"
+        ? { code: Buffer.from(definition.files.find((file) => file.path === INLINE_SOURCE_PATH)?.content ?? "").toString("utf8") }
+        : {
+            files: definition.files.map((file) => ({
+              path: file.path,
+              ...textOrBase64(Buffer.from(file.content), "text", "base64"),
+            })),
+          };
   return {
     name,
     language,
@@ -42,6 +44,12 @@ export function viewOfFunction(definition: FunctionDefinition): z.infer<typeof f
     entrypoint,
     parameters: definition.parameters as Record<string, unknown> | null,
     settings: (definition.settings ?? {}) as z.infer<typeof functionView>["settings"],
+    ...(definition.buildId === null
+      ? {}
+      : {
+          buildId: definition.buildId,
+          deploymentSettings: definition.deploymentSettings as z.infer<typeof functionView>["settings"],
+        }),
     version,
     sourceDigest,
     createdAt,
@@ -51,6 +59,9 @@ export function viewOfFunction(definition: FunctionDefinition): z.infer<typeof f
 
 /** The JSON form of a workspace. */
 export function viewOfWorkspace(definition: WorkspaceDefinition): z.infer<typeof workspaceView> {
-  const { name, revision: current, createdAt, updatedAt } = definition;
-  return { name, revision: current, createdAt, updatedAt, functions: definition.functions.map(viewOfFunction) };
+  const { name, revision: current, createdAt, updatedAt, undeployed } = definition;
+  return {
+    ...{ name, revision: current, createdAt, updatedAt, functions: definition.functions.map(viewOfFunction) },
+    ...(undeployed.length === 0 ? {} : { undeployed: [...undeployed] }),
+  };
 }

@@ -64,6 +64,8 @@ export function functionRoutes({ functions }: ApiParts): FastifyPluginAsyncZod {
 async function definitionOf(functions: Functions, workspace: string, name: string): Promise<FunctionDefinition> {
   const definition = await functions.workspace(workspace);
   const found = definition.functions.find((each) => each.name === name);
+  if (found === undefined && definition.undeployed.includes(name))
+    throw new TreadleError("NOT_DEPLOYED", `${name} has no active deployment yet.`, { details: { function: name } });
   if (found === undefined)
     throw new TreadleError(
       "UNKNOWN_FUNCTION",
