@@ -39,7 +39,12 @@ async function load(settings) {
 async function run(target, enforced, execution, head, body) {
   const req = createRequest(head.method, head.url, visibleHeaders(head.headers, enforced), body);
   if (target.length === 2) return finish(await runOlderForm(target, req));
-  const context = {
+  return finish(await target(contextOf(execution, req)));
+}
+
+/** What a function gets. */
+function contextOf(execution, req) {
+  return {
     req,
     res: { ...response },
     log: (...args) => logs.append(execution, logs.INFO, cleanText(message(args))),
@@ -50,7 +55,6 @@ async function run(target, enforced, execution, head, body) {
     saveFile: (...args) => require("./files.cjs").saveFile(execution, args),
     openFile: (id) => require("./files.cjs").openFile(execution, id),
   };
-  return finish(await target(context));
 }
 
 /** `context.logger`: a message, and fields that stay apart from it. */
@@ -92,4 +96,4 @@ function message(args) {
     .join(" ");
 }
 
-module.exports = { load };
+module.exports = { contextOf, load };

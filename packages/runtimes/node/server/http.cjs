@@ -33,11 +33,13 @@ const CUT_NOTE = "... Log truncated due to size limit (8000 characters)";
 /** Settings of the process, read once and before user code. */
 function readSettings(environment) {
   const settings = {
-    port: Number(environment.PORT || 3000),
+    fission: environment.TREADLE_FISSION === "1",
+    port: Number(environment.PORT || (environment.TREADLE_FISSION === "1" ? 8888 : 3000)),
     socket: environment.TREADLE_SOCKET || null,
     secret: environment.OPEN_RUNTIMES_SECRET || "",
     development: environment.OPEN_RUNTIMES_ENV === "development",
     contract: environment.TREADLE_CONTRACT || "handler",
+    code: environment.TREADLE_CODE,
     directory: environment.TREADLE_CODE || "/usr/local/server/src/function",
     entrypoint: environment.OPEN_RUNTIMES_ENTRYPOINT || "index.js",
     dependencies: environment.TREADLE_DEPENDENCIES || undefined,
@@ -270,6 +272,7 @@ function serve() {
   logs.capture(take);
   catchLateThrows((execution) => execution.fail());
 
+  const fission = settings.fission ? require("./fission.cjs").generic(settings) : null;
   let loading = null;
   let loadSeconds = 0;
   /** Loads user code; a failure is tried again by the next request. */
@@ -299,11 +302,20 @@ function serve() {
       plainText(response, 500, control.refusal);
       return;
     }
-    const handler = await load();
-    const body = await readBody(request, handler.streamsBody);
+    let handler = fission === null ? await load() : null;
+    const body = await readBody(request, handler?.streamsBody ?? false);
     if (body === null) {
       plainText(response, 413, "The request body is larger than 20 MiB.");
       return;
+    }
+    if (fission !== null) {
+      const own = await fission.route(request.method, request.url, body);
+      if (own !== null) {
+        response.writeHead(own.statusCode, [...own.headers.flat(), "content-length", `${own.body.length}`]);
+        response.end(own.body);
+        return;
+      }
+      handler = fission.handler();
     }
     const execution = new Execution(control.id, undefined);
     if (settings.logFolder !== null) execution.entries = [];
@@ -362,7 +374,7 @@ function serve() {
       server.closeIdleConnections();
     });
   }
-  load();
+  if (fission === null) load();
 }
 
 /** A socket that a killed server left would keep this one from listening. */
