@@ -28,7 +28,7 @@ class HandlerContract:
         self.enforced = _enforced_headers()
         self.awaits_nothing = entry.awaits_nothing
         self.streams_body = entry.streams_body
-        self.takes_pair = self.main is not None and _positional_count(self.main) >= 2
+        self.takes_pair = self.main is not None and positional_count(self.main) >= 2
 
     def find(self, _name):
         return self
@@ -91,7 +91,7 @@ async def _answered(awaitable, response):
     return response.last if value is None else value
 
 
-def _positional_count(main):
+def positional_count(main):
     code = getattr(main, "__code__", None)
     if code is not None and not hasattr(main, "__wrapped__"):
         return code.co_argcount - len(main.__defaults__ or ()) - (1 if hasattr(main, "__self__") else 0)

@@ -38,6 +38,8 @@ ENDING_SECONDS = 4
 
 class Server:
     contract = None
+    # A generic container of Fission, which is told later what to load.
+    fission = False
     directory = None
     secret = b""
     timings: dict = {}
@@ -60,8 +62,13 @@ def serve():
     Server.secret = os.environ.pop("OPEN_RUNTIMES_SECRET", "").encode()
     Server.directory = http_logs.folder()
     environment = dict(os.environ)
+    Server.fission = environment.get("TREADLE_FISSION") == "1"
     listener = _listener(environment)
     signal(SIGTERM, lambda *_: start_new_thread(_end, (listener,)))
+    if Server.fission and environment.get("TREADLE_DEPENDENCIES"):
+        from .load import add_dependencies
+
+        add_dependencies(environment["TREADLE_DEPENDENCIES"])
     if environment.get("TREADLE_EGRESS") == "1":
         from .egress import open_way_out
         from .load import set_environment
@@ -71,7 +78,8 @@ def serve():
     Server.timings["startup"] = monotonic() - _started
     start_new_thread(_accept, (listener,))
     # On the main thread, where Python lets code set signal handlers.
-    _load(environment)
+    if not Server.fission:
+        _load(environment)
     while True:
         sleep(3600)
 
@@ -118,7 +126,7 @@ def _listener(environment):
     else:
         listener = socket.socket(socket.AF_INET)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((environment.get("TREADLE_LISTEN") or "0.0.0.0", int(environment.get("PORT") or 3000)))
+        listener.bind((environment.get("TREADLE_LISTEN") or "0.0.0.0", int(environment.get("PORT") or (8888 if Server.fission else 3000))))
     listener.listen(1024)
     return listener
 
@@ -261,10 +269,29 @@ class Pieces:
 
 def _answer(connection, head):
     """Answers a request; false when its connection cannot be used for another."""
+    if Server.fission:
+        return _answer_fission(connection, head)
     if Server.contract is None or Server.contract.errors:
         _load()
+    return _answer_function(connection, head, None)
+
+
+def _answer_fission(connection, head):
+    from .fission import Generic
+
+    body = connection.read_body(head)
+    answer = Generic.route(head.method, head.target.partition("?")[0], body)
+    if answer is None:
+        Server.contract = Generic.contract
+        return _answer_function(connection, head, body)
+    connection.respond(*answer, head.keep_alive, head.method == "HEAD")
+    return head.keep_alive
+
+
+def _answer_function(connection, head, body):
+    """`body`: read already, or None."""
     keep_alive = head.keep_alive
-    if Server.contract.streams_body and head.length != 0:
+    if body is None and Server.contract.streams_body and head.length != 0:
         from .http_body import BodyReader
 
         body = BodyReader(connection, head).start()
@@ -272,7 +299,7 @@ def _answer(connection, head):
         keep_alive = keep_alive and body.ended
         if body.ended:
             body = body.whole()
-    else:
+    elif body is None:
         body = connection.read_body(head)
     logging = head.headers.get("x-open-runtimes-logging", "") in ("", "enabled")
     id = http_logs.log_id(head.headers.get("x-open-runtimes-log-id", "")) if logging else ""
