@@ -118,11 +118,14 @@ export class FrameWriter {
     this.#finish(start, FrameKind.fileAnswer, id, 9);
   }
 
-  /** Appends a BODY: a piece of a request's body, at most 256 KiB. */
-  writeBody(id: number, bytes: Uint8Array): void {
-    const start = this.#reserve(HEADER_BYTES + bytes.length);
-    this.#chunk.set(bytes, start + HEADER_BYTES);
+  /** Appends a BODY: a piece of a request's body, at most 256 KiB, which is not copied. `onWritten`: it is not needed any more. */
+  writeBody(id: number, bytes: Uint8Array, onWritten?: () => void): void {
+    const start = this.#reserve(HEADER_BYTES);
     this.#finish(start, FrameKind.body, id, bytes.length);
+    // The payload goes by itself, right behind its head.
+    this.#to = start + HEADER_BYTES;
+    this.flush();
+    this.#channel.write(bytes, onWritten);
   }
 
   /** Appends a BODY_END: the request's body is whole. */

@@ -101,11 +101,16 @@ export class PiecedResponse {
   }
 }
 
+/** A body that wants to know when a chunk that was read of it is not needed any more. */
+export interface ReleasableBody {
+  releaseChunk(chunk: Buffer): void;
+}
+
 /** Sends the body of a request in pieces, no faster than the runtime takes them. */
 export class PiecedBody {
   readonly #channelId: number;
   readonly #writer: FrameWriter;
-  readonly #body: Readable;
+  readonly #body: Readable & Partial<ReleasableBody>;
   #credit = STREAM_WINDOW;
   #ended = false;
   readonly #send = () => this.#flow();
@@ -116,7 +121,7 @@ export class PiecedBody {
   };
 
   /** `onBroken`: the body will not come whole. */
-  constructor(channelId: number, writer: FrameWriter, body: Readable, onBroken: () => void) {
+  constructor(channelId: number, writer: FrameWriter, body: Readable & Partial<ReleasableBody>, onBroken: () => void) {
     this.#channelId = channelId;
     this.#writer = writer;
     this.#body = body;
@@ -155,11 +160,14 @@ export class PiecedBody {
       if (chunk === null) return;
       for (let at = 0; at < chunk.length; at += MAX_PIECE_BYTES) {
         if (this.#credit === 0) {
-          this.#body.unshift(chunk.subarray(at));
+          // What was sent of it is not released: the rest is part of it.
+          this.#body.unshift(Buffer.from(chunk.subarray(at)));
           return;
         }
         this.#credit -= 1;
-        this.#writer.writeBody(this.#channelId, chunk.subarray(at, at + MAX_PIECE_BYTES));
+        const isLast = at + MAX_PIECE_BYTES >= chunk.length;
+        const written = isLast ? () => this.#body.releaseChunk?.(chunk) : undefined;
+        this.#writer.writeBody(this.#channelId, chunk.subarray(at, at + MAX_PIECE_BYTES), written);
       }
     }
   }
