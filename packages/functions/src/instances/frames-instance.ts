@@ -114,7 +114,7 @@ export class FramesInstance implements Instance, FramesOwner {
       const { body } = input;
       if (body instanceof Uint8Array) this.#writer.writeHandlerCall(id, target.functionNameBytes, input.head, body);
       else this.#callWithStream(execution, input.head, body);
-    } else if (input.kind === "script") this.#writer.writeInlineCall(id, target.functionNameBytes, `{"data":${input.dataText}}`);
+    } else if (input.kind === "script") this.#writer.writeInlineCall(id, SCRIPT_NAME, `{"data":${input.dataText}}`);
     else if (target.fileParameters === null) this.#writer.writeInlineCall(id, target.functionNameBytes, input.argumentsText);
     else {
       void this.#callWithFiles(execution, input.argumentsText, target.fileParameters);
@@ -429,6 +429,8 @@ export class FramesInstance implements Instance, FramesOwner {
 }
 
 const NO_BYTES = new Uint8Array();
+/** What the function of a script is called. */
+const SCRIPT_NAME = Buffer.from("handle");
 
 function endStreams(execution: Execution): void {
   execution.body?.stop();
