@@ -272,12 +272,14 @@ function serve() {
   logs.capture(take);
   catchLateThrows((execution) => execution.fail());
 
+  const wayOut = openWayOut();
   const fission = settings.fission ? require("./fission.cjs").generic(settings) : null;
   let loading = null;
   let loadSeconds = 0;
   /** Loads user code; a failure is tried again by the next request. */
   const load = () => {
     loading ??= (async () => {
+      await wayOut;
       const started = now();
       const handler = await require(settings.contract === "script" ? "./script.cjs" : "./handler.cjs").load(settings);
       loadSeconds = (now() - started) / 1000;
@@ -375,6 +377,17 @@ function serve() {
     });
   }
   if (fission === null) load();
+}
+
+/** The way to the network where the sandbox has the host's proxy and nobody has said how to reach it. Resolves in any case. */
+async function openWayOut() {
+  const { TREADLE_EGRESS, TREADLE_EGRESS_SOCKET, HTTPS_PROXY } = process.env;
+  if (TREADLE_EGRESS !== "1" || HTTPS_PROXY) return;
+  try {
+    await require("./egress.cjs").open(TREADLE_EGRESS_SOCKET ?? "/run/treadle/egress.sock");
+  } catch (error) {
+    logs.append(undefined, logs.ERROR, `There is no way to the network: ${error.message}`);
+  }
 }
 
 /** A socket that a killed server left would keep this one from listening. */

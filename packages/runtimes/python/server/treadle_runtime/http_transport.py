@@ -69,7 +69,7 @@ def serve():
         from .load import add_dependencies
 
         add_dependencies(environment["TREADLE_DEPENDENCIES"])
-    if environment.get("TREADLE_EGRESS") == "1":
+    if environment.get("TREADLE_EGRESS") == "1" and not environment.get("HTTPS_PROXY"):
         from .egress import open_way_out
         from .load import set_environment
 
