@@ -104,7 +104,7 @@ export const ERROR_CATALOGUE = {
     remedy: "Leave out what can be fetched at build, or raise the setting.",
   },
   SOURCE_UNAVAILABLE: {
-    status: 502,
+    status: 424,
     when: "The git repository could not be read, or its host is not among TREADLE_GIT_HOSTS.",
     remedy: "Check address and reference; ask the operator to allow the host.",
   },

@@ -9,7 +9,6 @@ export type {
   SourceEntry,
   SourceInput,
 } from "./builds/builds.ts";
-export { noBuilds } from "./builds/no-builds.ts";
 export { type BuildsOptions, openBuilds } from "./builds/open-builds.ts";
 export type { FunctionCall, HandlerRequest } from "./call.ts";
 export {

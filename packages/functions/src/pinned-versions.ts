@@ -1,5 +1,4 @@
 import { haveSameEnvironment } from "./build-programs.ts";
-import type { CompleteFunction } from "./function-input.ts";
 import type { CallableFunction, LoadedWorkspace } from "./loaded-workspace.ts";
 import type { Program } from "./program.ts";
 
@@ -8,7 +7,6 @@ const LARGEST_VERSION = 2_147_483_647;
 /** A version that was called by its number or alias while another one is active. */
 export interface Pinned {
   readonly target: CallableFunction;
-  readonly definition: CompleteFunction;
 }
 
 interface Entry {

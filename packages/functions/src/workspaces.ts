@@ -296,8 +296,9 @@ export class Workspaces {
         pools,
         (program) => program.artifact === null && inferred.has(program.runtime.language),
       );
-      this.#publish(definition, assembled, final, REPLACED);
+      const loaded = this.#publish(definition, assembled, final, REPLACED);
       for (const [key, pool] of pools) if (final.get(key) !== pool) pool.close("its dependencies changed");
+      await this.#renewPinned(loaded, REPLACED);
       return definition;
     } catch (error) {
       for (const [key, pool] of pools) if (current.get(key) !== pool) pool.close("its code was refused");
@@ -322,7 +323,7 @@ export class Workspaces {
     try {
       await prepared(pools.get(programName), functionName);
       const definition = await this.#store.deployments.activate(name, functionName, version, { unlessNewer });
-      if (definition !== null) this.#publish(definition, all, pools, REPLACED);
+      if (definition !== null) await this.#renewPinned(this.#publish(definition, all, pools, REPLACED), REPLACED);
       else this.#closeNew(pools, loaded.pools);
       return definition;
     } catch (error) {
@@ -343,13 +344,8 @@ export class Workspaces {
   ): Promise<void> {
     const assembled = await this.#assembled(definition);
     const present = this.#loaded.get(definition.name)?.pools ?? new Map<string, Pool>();
-    this.#publish(
-      definition,
-      assembled,
-      await this.#poolsOf(definition.name, assembled.functions, present, isRenewed),
-      reason,
-      isRenewed,
-    );
+    const pools = await this.#poolsOf(definition.name, assembled.functions, present, isRenewed);
+    await this.#renewPinned(this.#publish(definition, assembled, pools, reason), reason, isRenewed);
   }
 
   /** All functions of a workspace as they are stored, but for one of them. */
@@ -394,7 +390,6 @@ export class Workspaces {
     { functions, refusals }: Assembled,
     pools: ReadonlyMap<string, Pool>,
     reason: string,
-    isRenewed: (program: Program) => boolean = () => false,
   ): LoadedWorkspace {
     const { name } = definition;
     const versions = new Map(definition.functions.map((each) => [each.name, each.version]));
@@ -423,7 +418,6 @@ export class Workspaces {
       if (pools.get(key) === pool) continue;
       for (const execution of pool.close(reason)) this.#submitAnew(loaded, execution.target.functionName, execution);
     }
-    void this.#renewPinned(loaded, reason, isRenewed);
     return loaded;
   }
 
@@ -479,7 +473,7 @@ export class Workspaces {
     if (checked === undefined) throw new TypeError("one function made none");
     const gate = this.#gates.get(name)?.get(functionName) ?? null;
     const target = callableFunction(name, checked, version, this.#newPool(program), gate, this.#settings);
-    return { target, definition };
+    return { target };
   }
 
   /** What a version runs in: a process of its own; for an inline function with its active siblings, which it may call. */
@@ -496,21 +490,25 @@ export class Workspaces {
     return { ...program, name: `${definition.name}@${version}` };
   }
 
-  async #renewPinned(loaded: LoadedWorkspace, reason: string, isRenewed: (program: Program) => boolean): Promise<void> {
-    const { name } = loaded.definition;
+  /** Puts away pinned versions that are removed or active now, and those whose environment, settings or siblings changed. Calls that wait for them find new ones. */
+  async #renewPinned(
+    loaded: LoadedWorkspace,
+    reason: string,
+    isRenewed: (program: Program) => boolean = () => false,
+  ): Promise<void> {
+    const { name, functions } = loaded.definition;
     const programs = new Map<Pinned, Program>();
     for (const pinned of this.#pinned.of(name)) {
-      const stored = loaded.definition.functions.find((each) => each.name === pinned.definition.name);
-      const isThere = stored !== undefined || loaded.refusals.has(pinned.definition.name);
-      if (!isThere || stored?.version === pinned.target.version) continue;
-      // Settings of the function may have changed; those of the version cannot.
-      const settings = stored === undefined ? pinned.definition.settings : fromStored(stored).settings;
-      const program = await this.#pinnedProgram(loaded, { ...pinned.definition, settings }, pinned.target.version).catch(
-        () => null,
-      );
-      if (program !== null && !isRenewed(program)) programs.set(pinned, program);
+      const { functionName, version } = pinned.target;
+      if (functions.some((each) => each.name === functionName && each.version === version)) continue;
+      try {
+        const stored = await this.#store.deployments.definition(name, functionName, version);
+        const program = await this.#pinnedProgram(loaded, fromStored(stored), version);
+        if (!isRenewed(program)) programs.set(pinned, program);
+      } catch {
+        // It is put away; whoever calls it next learns what is wrong.
+      }
     }
-    if (this.#loaded.get(name) !== loaded) return;
     for (const { reference, calls } of this.#pinned.renew(name, (pinned) => programs.get(pinned) ?? null, reason)) {
       for (const execution of calls) this.#submitAnew(loaded, reference, execution);
     }

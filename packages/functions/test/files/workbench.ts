@@ -7,11 +7,12 @@ import { createSandboxDriver } from "@treadle/sandbox";
 import { openStore } from "@treadle/store";
 import {
   createDependencyInstaller,
+  DEFAULT_BUILD_SETTINGS,
   DEFAULT_DEPENDENCY_SETTINGS,
   type Execution,
   Functions,
   type FunctionsSettings,
-  noBuilds,
+  openBuilds,
 } from "../../src/index.ts";
 
 const MEBIBYTE = 1024 * 1024;
@@ -111,10 +112,16 @@ export class Workbench implements AsyncDisposable {
       environment: process.env,
     });
     const settings = { ...SETTINGS, ...options.settings };
+    const builds = stack.use(
+      await openBuilds({
+        ...{ store, files, driver, runtimes, installer, warn },
+        dataDirectory: folder,
+        settings: DEFAULT_BUILD_SETTINGS,
+      }),
+    );
     const functions = stack.use(
       new Functions({
-        ...{ store, driver, runtimes, installer, files, settings, warn },
-        builds: noBuilds(),
+        ...{ store, driver, runtimes, installer, files, builds, settings, warn },
         secretsKey: Buffer.alloc(32, 2),
         filesDirectory: join(folder, "placed"),
       }),

@@ -1,5 +1,5 @@
 import { Readable } from "node:stream";
-import type { Functions } from "@treadle/functions";
+import type { BuildLogLine, Functions } from "@treadle/functions";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { type ApiParts, failures } from "./api-parts.ts";
@@ -37,7 +37,7 @@ export function deploymentLogRoute({ functions }: ApiParts): FastifyPluginAsyncZ
           .type(isEvents ? "text/event-stream" : "application/x-ndjson")
           .header("cache-control", "no-store")
           .serializer((payload: unknown) => payload as string)
-          .send((isEvents ? eventStream(of) : Readable.from(lines(of))) as never);
+          .send(Readable.from(isEvents ? events(of) : lines(of)) as never);
       },
     );
   };
@@ -56,16 +56,25 @@ async function* lines({ functions, workspace, name, version, after, signal }: Fo
   for await (const line of functions.deployments.log(workspace, name, version, after, signal)) yield `${JSON.stringify(line)}\n`;
 }
 
-function eventStream(of: Followed): Readable {
-  const stream = Readable.from(events(of));
-  const timer = setInterval(() => stream.readableFlowing !== false && stream.push(":\n\n"), KEEP_ALIVE_MS).unref();
-  return stream.once("close", () => clearInterval(timer));
-}
-
 async function* events({ functions, workspace, name, version, after, signal }: Followed): AsyncGenerator<string> {
   yield ":\n\n";
-  for await (const line of functions.deployments.log(workspace, name, version, after, signal))
-    yield `id: ${line.number}\nevent: line\ndata: ${JSON.stringify(line)}\n\n`;
+  const log = functions.deployments.log(workspace, name, version, after, signal)[Symbol.asyncIterator]();
+  for (;;) {
+    const next = log.next();
+    let line: IteratorResult<BuildLogLine> | null;
+    while ((line = await withinTime(next)) === null) yield ":\n\n";
+    if (line.done === true) break;
+    yield `id: ${line.value.number}\nevent: line\ndata: ${JSON.stringify(line.value)}\n\n`;
+  }
   const { state, build } = await functions.deployments.get(workspace, name, version);
   yield `event: end\ndata: ${JSON.stringify({ state, error: build?.error ?? null })}\n\n`;
+}
+
+/** What is waited for, or null when it is time for a sign of life. */
+async function withinTime<T>(promise: Promise<T>): Promise<T | null> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<null>((resolve) => {
+    timer = setTimeout(resolve, KEEP_ALIVE_MS, null);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
