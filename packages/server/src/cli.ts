@@ -4,11 +4,13 @@ import { Command } from "commander";
 import { addCompletion } from "./commands/completion.ts";
 import { deployCommand } from "./commands/deploy.ts";
 import { doctorCommand } from "./commands/doctor.ts";
+import { executionsCommand } from "./commands/executions.ts";
 import { fileCommand } from "./commands/file.ts";
 import { initCommand } from "./commands/init.ts";
 import { logsCommand } from "./commands/logs.ts";
 import { reportError } from "./commands/report-error.ts";
 import { runCommand } from "./commands/run.ts";
+import { scheduleCommand } from "./commands/schedule.ts";
 import { serveCommand } from "./commands/serve.ts";
 
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string };
@@ -23,7 +25,7 @@ const program = new Command("treadle")
   });
 for (const [heading, commands] of [
   ["Server:", [serveCommand(), doctorCommand()]],
-  ["Functions:", [initCommand(), deployCommand(), runCommand(), logsCommand()]],
+  ["Functions:", [initCommand(), deployCommand(), runCommand(), logsCommand(), executionsCommand(), scheduleCommand()]],
   ["Files:", [fileCommand()]],
 ] as const) {
   for (const command of commands) {

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { join, resolve } from "node:path";
 import { TreadleError } from "@treadle/errors";
 import { openFiles } from "@treadle/files";
-import { createDependencyInstaller, Functions, openBuilds } from "@treadle/functions";
+import { createDependencyInstaller, Functions, Jobs, openBuilds } from "@treadle/functions";
 import { findRuntimes } from "@treadle/runtimes";
 import { createSandboxDriver } from "@treadle/sandbox";
 import { openStore } from "@treadle/store";
@@ -17,6 +17,7 @@ import { openSecretKey } from "./security/secret-key.ts";
 import { buildSettings } from "./settings/build-settings.ts";
 import { filesSettings } from "./settings/files-settings.ts";
 import { dependencySettings, functionsSettings } from "./settings/functions-settings.ts";
+import { jobsSettings } from "./settings/jobs-settings.ts";
 import type { Settings } from "./settings/settings.ts";
 import { updateScripts } from "./update-scripts.ts";
 
@@ -101,8 +102,15 @@ export async function serve(settings: Settings): Promise<RunningServer> {
     log.info({ saved, unchanged: unchanged.length }, "functions of workspace.yaml files are in step");
     for (const { workspace, reason } of failed) warn(`workspace.yaml of ${workspace} was not taken over: ${reason}`);
   }
+  const jobs = parts.use(
+    new Jobs({
+      ...{ store, functions, warn },
+      settings: jobsSettings(settings),
+      callbackSecret: secretKey.derive("callback signatures"),
+    }),
+  );
   const app = await buildApp({
-    ...{ functions, store, files, settings },
+    ...{ functions, jobs, store, files, settings },
     domains: await Domains.open(store, settings.publicUrl),
     guard: createGuard(key),
     log,
@@ -126,6 +134,7 @@ export async function serve(settings: Settings): Promise<RunningServer> {
   let closing: Promise<void> | undefined;
   const close = async () => {
     const listening = app.close();
+    jobs.stop();
     await functions.drain(settings.shutdownTimeoutMs);
     app.server.closeIdleConnections();
     await Promise.race([listening, new Promise((done) => setTimeout(done, 1_000).unref())]);

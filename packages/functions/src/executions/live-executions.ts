@@ -39,17 +39,22 @@ export class LiveExecutions {
   }
 
   find(id: string): Execution | null {
-    for (let each = this.#first; each !== null; each = each.next) if (each.id === id) return each;
+    for (const each of this) if (each.id === id) return each;
     return null;
+  }
+
+  /** Oldest first. */
+  *[Symbol.iterator](): Iterator<Execution> {
+    for (let each = this.#first; each !== null; each = each.next) yield each;
   }
 
   /** Follows what lives now, from here on, and what comes. Returns what ends it. */
   listen(listener: LiveListener): () => void {
     this.#listeners.add(listener);
-    for (let each = this.#first; each !== null; each = each.next) this.#attach(each);
+    for (const each of this) this.#attach(each);
     return () => {
       this.#listeners.delete(listener);
-      for (let each = this.#first; each !== null; each = each.next) this.#attach(each);
+      for (const each of this) this.#attach(each);
     };
   }
 

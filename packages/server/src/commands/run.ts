@@ -1,17 +1,14 @@
-import { readFileSync } from "node:fs";
-import { TreadleError } from "@treadle/errors";
 import { Command } from "commander";
+import { type CallOptions, callInputOf, withCallOptions } from "./call-options.ts";
 import { type ExecutionView, executionErrorText, logLineText } from "./execution-text.ts";
+import { wholeNumber } from "./schedule.ts";
 import { path, ServerClient, type ServerOptions, withServerOptions } from "./server-client.ts";
 import { terminalText } from "./terminal-text.ts";
 
-interface RunOptions extends ServerOptions {
-  readonly param: readonly string[];
-  readonly params?: string;
-  readonly method?: string;
-  readonly path?: string;
-  readonly header: readonly string[];
-  readonly body?: string;
+interface RunOptions extends ServerOptions, CallOptions {
+  readonly async?: true;
+  readonly wait?: true;
+  readonly retries?: string;
   readonly json?: true;
 }
 
@@ -28,22 +25,28 @@ interface Answer {
 
 /** `treadle run`: calls a function; its result goes to stdout, its log and error to stderr. */
 export function runCommand(): Command {
-  const command = new Command("run")
-    .description("Call a function and print what it returns; its log goes to stderr.")
-    .argument("<workspace>")
-    .argument("<function>")
-    .option("-p, --param <name=value>", "inline: an argument; the value is JSON if it parses, else text (repeatable)", gather, [])
-    .option("--params <json>", "inline: all arguments as a JSON object; @FILE reads a file, - reads stdin")
-    .option("--method <method>", "handler: the request's method [default GET, with a body POST]")
-    .option("--path <path>", "handler: path and query [default /]")
-    .option("-H, --header <name:value>", "handler: a header (repeatable)", gather, [])
-    .option("--body <text>", "handler: the body; @FILE reads a file, - reads stdin")
+  const command = withCallOptions(
+    new Command("run")
+      .description("Call a function and print what it returns; its log goes to stderr.")
+      .argument("<workspace>")
+      .argument("<function>"),
+  )
+    .option("--async", "queue the call and print the execution's id")
+    .option("--wait", "queue the call, wait until it has ended however long that takes, and print what it returns")
+    .option("--retries <count>", "with --async or --wait: how often it is tried again when it fails")
     .option("--json", "print the whole answer as JSON");
   return withServerOptions(command).action(async (workspace: string, name: string, options: RunOptions) => {
     const client = new ServerClient(options);
     const of = path`/api/v1/workspaces/${workspace}/functions/${name}`;
     const { contract } = await client.request<{ contract: string }>("GET", of);
-    const input = contract === "handler" ? { request: requestOf(options) } : { parameters: argumentsOf(options) };
+    const input = callInputOf(contract, options);
+    if (options.async || options.wait) {
+      const retries = options.retries === undefined ? {} : { retries: wholeNumber("--retries", options.retries) };
+      const { execution } = await client.request<Answer>("POST", `${of}/executions?mode=async`, { ...input, ...retries });
+      if (options.wait) await printEnd(client, execution.id, contract, options);
+      else process.stdout.write(options.json ? `${JSON.stringify(execution, null, 2)}\n` : `${execution.id}\n`);
+      return;
+    }
     const answer = await client.request<Answer>("POST", `${of}/executions`, input);
     if (options.json) process.stdout.write(`${JSON.stringify(answer, null, 2)}\n`);
     else print(answer);
@@ -51,69 +54,22 @@ export function runCommand(): Command {
   });
 }
 
-function gather(value: string, before: readonly string[]): readonly string[] {
-  return [...before, value];
-}
-
-/** @throws BAD_REQUEST */
-function argumentsOf({ param, params, method, path: target, header, body }: RunOptions): Record<string, unknown> {
-  if (method !== undefined || target !== undefined || body !== undefined || header.length > 0)
-    throw refused("an inline function takes --param and --params, not a request.");
-  let all: unknown = {};
-  if (params !== undefined) {
-    try {
-      all = JSON.parse(content(params).toString("utf8"));
-    } catch (error) {
-      if (error instanceof TreadleError) throw error;
-      throw refused(`--params is not JSON: ${error instanceof Error ? error.message : ""}`);
-    }
-    if (typeof all !== "object" || all === null || Array.isArray(all)) throw refused("--params must be a JSON object.");
-  }
-  return { ...(all as object), ...Object.fromEntries(param.map((text) => argument(text))) };
-}
-
-function argument(text: string): [string, unknown] {
-  const equals = text.indexOf("=");
-  if (equals < 1) throw refused(`--param ${JSON.stringify(text)}: write it as NAME=VALUE.`);
-  const value = text.slice(equals + 1);
-  try {
-    return [text.slice(0, equals), JSON.parse(value)];
-  } catch {
-    return [text.slice(0, equals), value];
-  }
-}
-
-/** @throws BAD_REQUEST */
-function requestOf({ param, params, method, path: target, header, body }: RunOptions): object {
-  if (params !== undefined || param.length > 0)
-    throw refused("a handler function takes --method, --path, --header and --body, not arguments.");
-  const headers = header.map((text): [string, string] => {
-    const colon = text.indexOf(":");
-    if (colon < 1) throw refused(`--header ${JSON.stringify(text)}: write it as NAME:VALUE.`);
-    return [text.slice(0, colon).trim(), text.slice(colon + 1).trim()];
-  });
-  return {
-    method: method ?? (body === undefined ? "GET" : "POST"),
-    path: target ?? "/",
-    headers: Object.fromEntries(headers),
-    ...(body === undefined ? {} : { bodyBase64: content(body).toString("base64") }),
-  };
-}
-
-/** What `TEXT`, `@FILE` or `-` (stdin) stands for. */
-function content(given: string): Buffer {
-  if (given !== "-" && !given.startsWith("@")) return Buffer.from(given);
-  try {
-    return readFileSync(given === "-" ? 0 : given.slice(1));
-  } catch (error) {
-    throw refused(
-      `${given === "-" ? "stdin" : given.slice(1)} cannot be read: ${(error as NodeJS.ErrnoException).code ?? String(error)}.`,
+/** Waits for the end of a queued execution and prints it as that of a call is. */
+async function printEnd(client: ServerClient, id: string, contract: string, options: RunOptions): Promise<void> {
+  for (;;) {
+    const execution = await client.request<ExecutionView & { readonly output: string | null }>(
+      "GET",
+      path`/api/v1/executions/${id}?wait=30`,
     );
+    if (execution.state === "queued" || execution.state === "running") continue;
+    const output = execution.output === null ? undefined : (JSON.parse(execution.output) as unknown);
+    if (options.json) process.stdout.write(`${JSON.stringify(execution, null, 2)}\n`);
+    else if (contract === "handler" && output !== undefined)
+      print({ execution, response: output as NonNullable<Answer["response"]> });
+    else print({ execution, result: output });
+    if (execution.state !== "succeeded") process.exitCode = 1;
+    return;
   }
-}
-
-function refused(message: string): TreadleError {
-  return new TreadleError("BAD_REQUEST", message);
 }
 
 function print({ execution, result, response }: Answer): void {

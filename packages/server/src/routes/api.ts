@@ -11,7 +11,10 @@ import { fileImportRoutes } from "./api/file-imports.ts";
 import { fileUploadRoutes } from "./api/file-uploads.ts";
 import { fileRoutes } from "./api/files.ts";
 import { functionRoutes } from "./api/functions.ts";
+import { jobRoutes } from "./api/jobs.ts";
+import { liveLogRoutes } from "./api/live-log.ts";
 import { machineRoutes } from "./api/machine.ts";
+import { scheduleRoutes } from "./api/schedules.ts";
 import { storageRoutes } from "./api/storage.ts";
 import { variableRoutes } from "./api/variables.ts";
 import { workspaceRoutes } from "./api/workspaces.ts";
@@ -29,6 +32,9 @@ export function apiRoutes(parts: ApiParts): FastifyPluginAsyncZod {
       variableRoutes,
       dependencyRoutes,
       executionRoutes,
+      jobRoutes,
+      liveLogRoutes,
+      scheduleRoutes,
       domainRoutes,
       machineRoutes,
       fileRoutes,

@@ -22,6 +22,7 @@ export const logEntry = z
     level: z.enum(["debug", "info", "warn", "error"]),
     time: z.number().describe("ms since 1970"),
     message: z.string(),
+    fields: z.unknown().optional().describe("What was logged beside the message"),
     code: z.literal("LOG_TRUNCATED").optional(),
   })
   .meta({ id: "LogEntry" });
@@ -131,6 +132,22 @@ export const executionView = z
     output: z.string().nullable().describe("JSON text, cut to the record limit"),
     error: z.unknown().nullable(),
     logs: z.array(logEntry),
+    attempts: z
+      .array(z.object({ attempt: z.int(), endedAt: z.number(), code: z.string(), message: z.string() }))
+      .optional()
+      .describe("Attempts that failed before the last one; absent: there were none"),
+    callback: z
+      .object({
+        url: z.string(),
+        state: z.enum(["pending", "delivered", "failed"]),
+        attempts: z.int(),
+        status: z.int().nullable().describe("Of the last attempt's answer"),
+        problem: z.string().nullable(),
+        nextAt: z.number().nullable(),
+        endedAt: z.number().nullable(),
+      })
+      .optional()
+      .describe("How the telling of the outcome goes; in the execution itself, not in lists"),
   })
   .meta({ id: "Execution" });
 

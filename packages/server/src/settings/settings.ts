@@ -520,6 +520,27 @@ export const SETTINGS = {
     "Key that signs links: 32 bytes in hex or base64 (`openssl rand -hex 32`). Empty: that of DATA-DIR/secret.key, made at the first start. Processes that share a database need the same one. Prefer the environment: flags are visible to other users of the machine.",
     key,
   ),
+  asyncConcurrency: setting(
+    "TREADLE_ASYNC_CONCURRENCY",
+    "async-concurrency",
+    "64",
+    "Asynchronous and scheduled executions that one server works on at a time; more wait in the queue.",
+    whole(1, 10_000),
+  ),
+  idempotencyHours: setting(
+    "TREADLE_IDEMPOTENCY_HOURS",
+    "idempotency-hours",
+    "24",
+    "How long an idempotency key stands for the execution it was first used for.",
+    whole(1, 8_760),
+  ),
+  callbackTrusted: setting(
+    "TREADLE_CALLBACK_TRUSTED",
+    "callback-trusted",
+    "",
+    "Hosts (`host:port`) that callbacks may go to though their address is not public.",
+    list,
+  ),
   shutdownTimeoutMs: setting(
     "TREADLE_SHUTDOWN_TIMEOUT",
     "shutdown-timeout",

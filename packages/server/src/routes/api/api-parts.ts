@@ -1,5 +1,5 @@
 import type { Files } from "@treadle/files";
-import type { Functions } from "@treadle/functions";
+import type { Functions, Jobs } from "@treadle/functions";
 import type { Store } from "@treadle/store";
 import type { FastifyRequest } from "fastify";
 import { z } from "zod";
@@ -12,6 +12,7 @@ import { errorBody, functionName, workspaceName } from "../schemas.ts";
 /** What the native routes work on. */
 export interface ApiParts {
   readonly functions: Functions;
+  readonly jobs: Jobs;
   readonly store: Store;
   readonly files: Files;
   readonly domains: Domains;

@@ -1,35 +1,28 @@
 import { TreadleError } from "@treadle/errors";
-import type { ExecutionRecord } from "@treadle/store";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { executionView } from "../schemas.ts";
 import { type ApiParts, failures, ofFunction } from "./api-parts.ts";
+import { asyncOptions, callInput, inputOf, optionsOf } from "./call-body.ts";
+import { viewOfExecution } from "./execution-view.ts";
 import { textOrBase64 } from "./text-or-base64.ts";
 
 /** Calls, and what is kept of them. */
-export function executionRoutes({ functions, store }: ApiParts): FastifyPluginAsyncZod {
+export function executionRoutes({ functions, jobs, store }: ApiParts): FastifyPluginAsyncZod {
   return async (app) => {
     app.post(
       "/api/v1/workspaces/:workspace/functions/:function/executions",
       {
         schema: {
           tags: ["executions"],
-          summary: "Call a function and wait for its end. User code that fails still answers 200: see `state` and `error`.",
+          summary:
+            "Call a function and wait for its end, or queue the call (`mode=async`, or the header `prefer: respond-async`). User code that fails still answers 200: see `state` and `error`.",
           params: ofFunction,
-          body: z.strictObject({
-            parameters: z.record(z.string(), z.unknown()).optional().describe("inline: arguments"),
-            request: z
-              .strictObject({
-                method: z.string().max(32).default("GET"),
-                path: z.string().max(8_192).default("/").describe("Path and query"),
-                headers: z.record(z.string(), z.string()).default({}),
-                body: z.string().optional(),
-                bodyBase64: z.base64().optional(),
-              })
-              .optional()
-              .describe("handler: the HTTP request"),
-          }),
+          querystring: z.object({ mode: z.enum(["sync", "async"]).optional() }),
+          headers: z.looseObject({ "idempotency-key": z.string().min(1).max(255).optional(), prefer: z.string().optional() }),
+          body: z.strictObject({ ...callInput, ...asyncOptions }),
           response: {
+            202: z.object({ execution: executionView }).describe("It is queued, durably; `location` is where to ask for it"),
             200: z.object({
               execution: executionView.omit({ input: true, output: true }),
               result: z.unknown().optional().describe("inline: the result"),
@@ -47,28 +40,37 @@ export function executionRoutes({ functions, store }: ApiParts): FastifyPluginAs
           },
         },
       },
-      async (request) => {
+      async (request, reply) => {
         const { workspace, function: name } = request.params;
-        const asked = request.body.request;
+        const { parameters, data, request: asked, ...options } = request.body;
+        const input = inputOf(request.body);
+        const { headers } = request;
+        const mode = request.query.mode ?? (/(^|[,\s])respond-async\b/i.test(headers.prefer ?? "") ? "async" : "sync");
+        if (mode === "async") {
+          const key = options.idempotencyKey ?? headers["idempotency-key"];
+          const id = await jobs.submit({
+            ...{ workspace, function: name, input },
+            ...optionsOf(options),
+            ...(key === undefined ? {} : { idempotencyKey: key }),
+          });
+          const record = await jobs.get(id);
+          return reply
+            .code(202)
+            .header("location", `/api/v1/executions/${id}`)
+            .send({ execution: viewOfExecution(record) });
+        }
+        const others = Object.keys(options).filter((each) => each !== "timeoutMs");
+        if (others.length > 0)
+          throw new TreadleError("BAD_REQUEST", `${others.join(", ")}: only asynchronous calls (mode=async) take this.`);
         const execution =
-          asked === undefined
-            ? await functions.run(workspace, name, request.body.parameters ?? {})
+          input.kind === "inline" && options.timeoutMs === undefined
+            ? await functions.run(workspace, name, input.parameters)
             : await functions.call({
-                workspace,
-                function: name,
-                input: {
-                  kind: "handler",
-                  request: {
-                    method: asked.method.toUpperCase(),
-                    url: asked.path,
-                    headers: asked.headers,
-                    body:
-                      asked.bodyBase64 === undefined ? Buffer.from(asked.body ?? "") : Buffer.from(asked.bodyBase64, "base64"),
-                  },
-                },
+                ...{ workspace, function: name, input },
+                ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
               });
         const { outcome, target } = execution;
-        const error = outcome !== null && "error" in outcome ? outcome.error.toJSON().error : null;
+        const error = execution.error?.toJSON().error ?? null;
         return {
           execution: {
             id: execution.id,
@@ -77,7 +79,7 @@ export function executionRoutes({ functions, store }: ApiParts): FastifyPluginAs
             version: target.version,
             language: target.language,
             trigger: "sync",
-            state: outcome === null || outcome.state === "responded" ? ("succeeded" as const) : outcome.state,
+            state: execution.state,
             startedAt: Date.now() - (performance.now() - execution.queuedAt),
             queuedMs: execution.queuedMs,
             durationMs: execution.durationMs,
@@ -102,6 +104,8 @@ export function executionRoutes({ functions, store }: ApiParts): FastifyPluginAs
             state: executionView.shape.state.optional(),
             since: z.coerce.number().optional().describe("ms since 1970"),
             until: z.coerce.number().optional().describe("ms since 1970"),
+            level: z.enum(["debug", "info", "warn", "error"]).optional().describe("Has a log entry of this level"),
+            trigger: z.enum(["sync", "async", "schedule", "replay"]).optional(),
             text: z.string().max(200).optional().describe("Found in input, output, error or logs"),
             after: z.string().optional().describe("`next` of the page before"),
             limit: z.coerce.number().int().min(1).max(1000).optional(),
@@ -112,7 +116,7 @@ export function executionRoutes({ functions, store }: ApiParts): FastifyPluginAs
       async (request) => {
         const query = Object.fromEntries(Object.entries(request.query).filter(([, value]) => value !== undefined));
         const page = await store.executions.list(query);
-        return { executions: page.executions.map(viewOfExecution), next: page.next };
+        return { executions: page.executions.map((record) => viewOfExecution(record)), next: page.next };
       },
     );
 
@@ -121,23 +125,24 @@ export function executionRoutes({ functions, store }: ApiParts): FastifyPluginAs
       {
         schema: {
           tags: ["executions"],
-          summary: "An execution with its logs",
+          summary: "An execution with its logs, those under way included",
           params: z.object({ id: z.string() }),
+          querystring: z.object({
+            wait: z.coerce.number().min(0).max(60).optional().describe("Wait so many seconds at most until it has ended"),
+          }),
           response: { 200: executionView, ...failures },
         },
       },
       async (request) => {
-        const record = await store.executions.get(request.params.id);
-        if (record === null) throw new TreadleError("UNKNOWN_EXECUTION", "There is no execution of this id.");
-        return viewOfExecution(record);
+        const { id } = request.params;
+        const gone = new AbortController();
+        request.raw.once("close", () => gone.abort());
+        const { wait = 0 } = request.query;
+        const record = wait > 0 ? await jobs.ended(id, wait * 1000, gone.signal) : await jobs.get(id);
+        return viewOfExecution(record, record.trigger === "sync" ? null : await store.callbacks.get(id));
       },
     );
   };
-}
-
-function viewOfExecution(record: ExecutionRecord): z.infer<typeof executionView> {
-  const { errorCode: _code, error, logs, ...rest } = record;
-  return { ...rest, error: error === null ? null : JSON.parse(error), logs: logs === null ? [] : JSON.parse(logs) };
 }
 
 function responseOf(
