@@ -138,6 +138,7 @@ export class HttpInstance implements Instance, ProcessOwner, HttpCallOwner {
     const { code } = error as NodeJS.ErrnoException;
     if (code === "ENOENT" || code === "ENOTSOCK" || code === "ECONNREFUSED")
       this.#reject("nothing answers at its socket any more");
+    else if (isNoHttp(error)) this.retire("it answered with something that is no HTTP");
     const timer = setTimeout(async () => {
       await this.process.outputSettled();
       const { functionName } = call.execution.target;
@@ -284,6 +285,12 @@ export class HttpInstance implements Instance, ProcessOwner, HttpCallOwner {
     this.open = false;
     this.process.reject(reason);
   }
+}
+
+/** No runtime server of ours sends such a thing: code in it has got hold of its connections. */
+function isNoHttp(error: Error): boolean {
+  const { code = "" } = error as NodeJS.ErrnoException;
+  return code.startsWith("HPE_") || error.name === "HTTPParserError" || code === "UND_ERR_HEADERS_OVERFLOW";
 }
 
 const NO_BYTES = Buffer.alloc(0);
