@@ -1,5 +1,5 @@
 import { Readable } from "node:stream";
-import type { BuildLogLine, Functions } from "@treadle/functions";
+import type { Functions } from "@treadle/functions";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { type ApiParts, failures } from "./api-parts.ts";
@@ -61,8 +61,11 @@ async function* events({ functions, workspace, name, version, after, signal }: F
   const log = functions.deployments.log(workspace, name, version, after, signal)[Symbol.asyncIterator]();
   for (;;) {
     const next = log.next();
-    let line: IteratorResult<BuildLogLine> | null;
-    while ((line = await withinTime(next)) === null) yield ":\n\n";
+    let line = await withinTime(next);
+    while (line === null) {
+      yield ":\n\n";
+      line = await withinTime(next);
+    }
     if (line.done === true) break;
     yield `id: ${line.value.number}\nevent: line\ndata: ${JSON.stringify(line.value)}\n\n`;
   }
