@@ -4,10 +4,12 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import type { Benchmark } from "./benchmark.ts";
+import { asyncExecutions } from "./benchmarks/async-executions.ts";
 import { filesBesideCalls } from "./benchmarks/files-beside-calls.ts";
 import { filesHttp } from "./benchmarks/files-http.ts";
 import { filesLocal } from "./benchmarks/files-local.ts";
 import { firstCall } from "./benchmarks/first-call.ts";
+import { handlerCall } from "./benchmarks/handler-call.ts";
 import { logs } from "./benchmarks/logs.ts";
 import { manyWorkspaces } from "./benchmarks/many-workspaces.ts";
 import { record } from "./benchmarks/record.ts";
@@ -23,11 +25,13 @@ import { ROOT } from "./servers/treadle.ts";
 /** In the order of the page. */
 const BENCHMARKS: readonly Benchmark[] = [
   warmCall,
+  handlerCall,
   firstCall,
   manyWorkspaces,
   logs,
   startUp,
   record,
+  asyncExecutions,
   filesLocal,
   filesHttp,
   filesBesideCalls,
