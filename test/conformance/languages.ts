@@ -5,8 +5,11 @@ import { findRuntimes, type MissingRuntime, type Runtime } from "@treadle/runtim
 /** Where every language has its folder. */
 const LANGUAGES = join(import.meta.dirname, "../../packages/runtimes");
 
-/** What a normal test run takes: languages that need no compiler. `npm run test:languages` takes the others too. */
-const QUICK = ["node", "python", "deno", "bun", "php", "ruby"];
+/**
+ * What a normal test run takes: languages that need no compiler, where deployments run, and two of them as plain processes. `npm run test:languages` takes
+ * all, in both places.
+ */
+const QUICK = { process: ["node", "python"], sandbox: ["node", "python", "deno", "bun", "php", "ruby"] };
 
 /** One language of this run. */
 export interface Language {
@@ -19,11 +22,11 @@ export interface Language {
 }
 
 /** The languages that TREADLE_LANGUAGES names (`go,rust` or `all`), else the quick ones. */
-export async function languagesOfThisRun(): Promise<readonly Language[]> {
+export async function languagesOfThisRun(place: "process" | "sandbox"): Promise<readonly Language[]> {
   const { available, missing } = await findRuntimes();
   const all = [...available, ...missing].sort((a, b) => (a.language < b.language ? -1 : 1));
   const asked = (process.env.TREADLE_LANGUAGES ?? "").split(",").filter((name) => name !== "");
-  const names = asked.includes("all") ? all.map(({ language }) => language) : asked.length > 0 ? asked : QUICK;
+  const names = asked.includes("all") ? all.map(({ language }) => language) : asked.length > 0 ? asked : QUICK[place];
   if (asked.length > 0) {
     const unknown = names.filter((name) => all.every(({ language }) => language !== name));
     if (unknown.length > 0) throw new Error(`There is no language ${unknown.join(", ")} in packages/runtimes.`);

@@ -36,7 +36,7 @@ export type Start = (
 
 /** Makes a test of every behaviour for every language of this run. */
 export async function runBehaviours(place: Subject["place"], start: Start): Promise<void> {
-  for (const language of await languagesOfThisRun()) {
+  for (const language of await languagesOfThisRun(place)) {
     describe(`${language.name} (${place})`, () => {
       const { runtime } = language;
       if (!("command" in runtime)) {

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import type { Launch, RuntimeRoot } from "../src/runtime.ts";
+import { shellTools } from "../src/shell-tools.ts";
 
 const MEBIBYTE = 1024 * 1024;
 /** The least version with sockets of unix. */
@@ -64,36 +65,13 @@ export function jdkRoot({ home, major }: Jdk): RuntimeRoot {
 }
 
 /** The root of a build: a shell and its tools, and the JDK. */
-export function jdkBuildRoot(jdk: Jdk): RuntimeRoot {
+export async function jdkBuildRoot(jdk: Jdk): Promise<RuntimeRoot> {
+  const java = join(jdk.home, "bin/java");
   return {
-    executables: [
-      { source: "/bin/sh", target: "/bin/sh" },
-      ...TOOLS.map((path) => ({ source: path, target: path })),
-      ...jdkRoot(jdk).executables.slice(0, 1),
-    ],
+    executables: [...(await shellTools()), { source: java, target: java }],
     system: jdkRoot(jdk).system,
   };
 }
-
-/** What the scripts run; not the whole of /usr/bin. */
-const TOOLS = [
-  "cat",
-  "chmod",
-  "cp",
-  "dirname",
-  "env",
-  "find",
-  "grep",
-  "head",
-  "mkdir",
-  "mktemp",
-  "mv",
-  "rm",
-  "sed",
-  "sha256sum",
-  "sort",
-  "touch",
-].map((name) => `/usr/bin/${name}`);
 
 /** The command that starts the server on what the build made, with a heap, and what else the JVM takes, that fit into the sandbox. */
 export function javaCommand(jdk: Jdk, defaultEntrypoint: string, { heapBytes, code }: Launch): string[] {

@@ -22,10 +22,10 @@ export const manifest: RuntimeManifest = {
   },
 };
 
-function javaRuntime(jdk: Jdk): Runtime {
+async function javaRuntime(jdk: Jdk): Promise<Runtime> {
   const compile: BuildStep = {
     command: ["/bin/sh", `${INSIDE}/build.sh`],
-    root: jdkBuildRoot(jdk),
+    root: await jdkBuildRoot(jdk),
     mounts: [{ source: FOLDER, target: INSIDE, access: "read-only" }],
     environment: { JAVA_HOME: jdk.home, PATH: "/usr/bin:/bin", LANG: "C.UTF-8" },
   };

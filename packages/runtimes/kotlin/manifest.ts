@@ -25,10 +25,10 @@ export const manifest: RuntimeManifest = {
   },
 };
 
-function kotlinRuntime(jdk: Jdk): Runtime {
+async function kotlinRuntime(jdk: Jdk): Promise<Runtime> {
   const compile: BuildStep = {
     command: ["/bin/sh", `${INSIDE}/build.sh`],
-    root: jdkBuildRoot(jdk),
+    root: await jdkBuildRoot(jdk),
     mounts: ["java", "kotlin"].map((name) => ({
       source: join(FOLDERS, name),
       target: `/treadle/runtimes/${name}`,

@@ -9,8 +9,8 @@ const { clearTimeout, setTimeout } = globalThis;
 const now = performance.now.bind(performance);
 
 /** A body that pauses this long, or takes this long as a whole, is not waited for (ms). */
-const PAUSE = 100;
-const LONGEST = 1000;
+const PAUSE = 250;
+const LONGEST = 3000;
 
 class IncomingBody {
   /** `taken()` is called once for each piece that has found its reader. */

@@ -10,7 +10,7 @@ from .incoming import IncomingBody
 from .news import News
 
 # A body that pauses this long, or takes this long as a whole, is not waited for before the function is called.
-PAUSE_SECONDS, LONGEST_SECONDS = 0.1, 1.0
+PAUSE_SECONDS, LONGEST_SECONDS = 0.25, 3.0
 # Pieces that may wait for the function.
 WAITING_PIECES = 16
 
