@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { chmod, mkdir, open, readdir, realpath, rename, rm, stat, utimes } from "node:fs/promises";
+import { mkdir, open, readdir, realpath, rename, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { TreadleError } from "@treadle/errors";
@@ -117,10 +117,7 @@ export class LayerFolders {
       await unpackLayer(this.#files, sha256, draft, { readOnly: true });
       // One call for the whole file system is far cheaper than an fsync of each file.
       await promisify(execFile)("sync", ["-f", draft]);
-      // Only its owner may rename a folder that is read-only, and only root regardless of its mode.
-      await chmod(draft, 0o755);
       await rename(draft, path);
-      await chmod(path, 0o555);
       await this.#touch(path);
       await using parent = await open(this.#directory, "r");
       await parent.sync();
@@ -138,10 +135,8 @@ export class LayerFolders {
   /** Out of sight first, so that nobody finds half a layer. */
   async #remove(path: string): Promise<void> {
     const hidden = join(this.#directory, `${TEMPORARY}${randomUUID()}`);
-    await chmod(path, 0o755);
     await rename(path, hidden);
     await removeTree(hidden);
-    await rm(hidden, { recursive: true, force: true });
   }
 }
 

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
-import { TreadleError } from "@treadle/errors";
+import { isTreadleError, TreadleError } from "@treadle/errors";
 import type { Files } from "@treadle/files";
 import tar from "tar-stream";
 import type { TarEntry } from "./tar-entry.ts";
@@ -50,8 +50,11 @@ export async function readLayer(
     await feeding;
   } catch (error) {
     signal?.throwIfAborted();
-    const { code = "" } = error as NodeJS.ErrnoException;
-    if (failure !== null || (code !== "" && !code.startsWith("Z_"))) throw error;
+    // Of what tar and zlib complain about; the system's errors and our own are something else.
+    const { code = "", syscall } = error as NodeJS.ErrnoException;
+    const isBroken = code === "" || code.startsWith("Z_") || code === "STREAM_DESTROYED";
+    if (isTreadleError(error) || syscall !== undefined || !isBroken || (failure !== null && code !== "STREAM_DESTROYED"))
+      throw error;
     throw await damaged(files, sha256);
   } finally {
     extract.destroy();

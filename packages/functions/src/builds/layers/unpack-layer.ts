@@ -8,7 +8,7 @@ const SMALL = 256 * 1024;
 const AT_A_TIME = 16;
 
 export interface UnpackOptions {
-  /** Modes without any right to write, for what is shared; else what the owner may change. */
+  /** Files without any right to write, for what is shared; else such as the owner may change. */
   readonly readOnly: boolean;
   /** Which entries are wanted; default: all. */
   readonly wanted?: (entry: LayerEntry) => boolean;
@@ -62,8 +62,8 @@ export async function unpackLayer(files: Files, sha256: string, directory: strin
   }
   if (failure !== null) throw failure;
   for (const { path, target } of links) await symlink(target, path);
-  // Against an umask that takes rights away, and last, since nothing can be added to a folder that is read-only.
-  for (const folder of folders) await chmod(folder, readOnly ? 0o555 : 0o755);
+  // Against an umask that takes rights away. Folders stay their owner's to write to: a build that copies them could not remove its copies otherwise.
+  for (const folder of folders) await chmod(folder, 0o755);
 }
 
 async function write(path: string, content: Buffer, mode: number): Promise<void> {

@@ -35,6 +35,10 @@ export async function readTar(source: Readable, gzipped: boolean, tree: SourceTr
       entry.resume();
     }
     await feeding;
+  } catch (error) {
+    // What is read breaks because what feeds it did: that has the cause.
+    if ((error as NodeJS.ErrnoException).code === "STREAM_DESTROYED") await feeding;
+    throw error;
   } finally {
     extract.destroy();
   }

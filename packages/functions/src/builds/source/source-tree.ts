@@ -30,7 +30,10 @@ const GATHERED = 256 * 1024;
 export class SourceTree {
   readonly files = new Map<string, TreeFile>();
   readonly links = new Map<string, TreeLink>();
+  /** Of all files of the tree. */
   bytes = 0;
+  /** With what is beside the folder: nobody hides a bomb there. */
+  #seen = 0;
   readonly #folders = new Set<string>();
   /** Of all paths, by how a file system that folds names sees them. */
   readonly #folded = new Map<string, string>();
@@ -56,7 +59,7 @@ export class SourceTree {
 
   /** Refuses an announced size before a byte of it is read. @throws SOURCE_TOO_LARGE */
   checkRoom(bytes: number): void {
-    if (this.bytes + bytes > this.#limits.maxBytes) throw sourceTooLarge(this.#limits.maxBytes);
+    if (this.#seen + bytes > this.#limits.maxBytes) throw sourceTooLarge(this.#limits.maxBytes);
   }
 
   addFolder(raw: string): void {
@@ -66,12 +69,16 @@ export class SourceTree {
     this.#addFolders(path, raw);
   }
 
-  /** Takes a file in, as it comes. Null chunks of bytes outside of the folder are read and dropped by the caller. */
+  /** Takes a file in, as it comes; one outside of the folder is only counted. */
   async addFile(raw: string, executable: boolean, source: AsyncIterable<Uint8Array>): Promise<void> {
     const path = this.#place(raw);
+    if (path === null) {
+      for await (const chunk of source) this.#see(chunk.byteLength);
+      return;
+    }
     const content = join(this.#staging, String(++this.#contents));
     const hash = createHash("sha256");
-    const before = this.bytes;
+    let bytes = 0;
     await using file = await open(content, "wx", 0o600);
     // Small pieces are gathered: each write is a turn of the thread pool.
     let gathered: Uint8Array[] = [];
@@ -85,20 +92,16 @@ export class SourceTree {
       size = 0;
     };
     for await (const chunk of source) {
-      this.checkRoom(chunk.byteLength);
-      this.bytes += chunk.byteLength;
+      this.#see(chunk.byteLength);
+      bytes += chunk.byteLength;
       hash.update(chunk);
       gathered.push(chunk);
       size += chunk.byteLength;
       if (size >= GATHERED) await flush();
     }
     await flush();
-    if (path === null) {
-      // It counted, so that nobody hides a bomb beside the folder; it is not kept.
-      await file.truncate(0);
-      return;
-    }
-    this.files.set(path, { path, bytes: this.bytes - before, sha256: hash.digest("hex"), executable, content });
+    this.bytes += bytes;
+    this.files.set(path, { path, bytes, sha256: hash.digest("hex"), executable, content });
   }
 
   /** A hard link becomes a file of its own. */
@@ -108,7 +111,7 @@ export class SourceTree {
     const path = this.#place(raw);
     if (path === null) return;
     if (file === undefined) throw badArchive("A hard link is to no file before it", raw);
-    this.checkRoom(file.bytes);
+    this.#see(file.bytes);
     this.bytes += file.bytes;
     this.files.set(path, { ...file, path });
   }
@@ -147,6 +150,11 @@ export class SourceTree {
       hash.update(`${JSON.stringify(words)}\n`);
     }
     return hash.digest("hex");
+  }
+
+  #see(bytes: number): void {
+    this.checkRoom(bytes);
+    this.#seen += bytes;
   }
 
   #inFolder(path: string): string | null {

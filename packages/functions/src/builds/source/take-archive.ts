@@ -108,14 +108,14 @@ async function spool(incoming: Incoming, path: string): Promise<string> {
   return path;
 }
 
-/** Errors of tar and yauzl have no code, those of zlib one of their own; what the system says is not the archive's fault. */
+/** What tar, zlib and yauzl complain about is the archive's fault; what the system says is not, and neither are our own mistakes. */
 function asArchiveError(error: unknown): unknown {
   if (isTreadleError(error) || !(error instanceof Error)) return error;
-  const { code = "" } = error as NodeJS.ErrnoException;
+  const { code, syscall } = error as NodeJS.ErrnoException;
   if (code === "ENOSPC" || code === "EDQUOT") {
     return new TreadleError("STORAGE_UNAVAILABLE", "The disk has no room for the source.", { cause: error });
   }
-  if (code !== "" && !code.startsWith("Z_") && code !== "ERR_STREAM_PREMATURE_CLOSE") return error;
+  if (syscall !== undefined || error instanceof TypeError || error instanceof ReferenceError) return error;
   return badArchive(`The archive is damaged: ${error.message.slice(0, 300)}.`);
 }
 

@@ -102,7 +102,10 @@ export async function takeGit(from: { readonly url: string; readonly ref?: strin
     null,
     (stream, chunk) => {
       if (stream === "stderr") commit = (commit + decoder.write(chunk)).slice(0, STDERR_KEPT);
-      else if (!tar.write(chunk)) return new Promise<void>((resolve) => tar.once("drain", resolve).once("close", resolve));
+      // Refused already: nobody will read it, and no event will come.
+      else if (!tar.destroyed && !tar.write(chunk)) {
+        return new Promise<void>((resolve) => tar.once("drain", resolve).once("close", resolve));
+      }
     },
     AbortSignal.any([enough.signal, intake.signal ?? never]),
   ).then((end) => {

@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
-import type { BuildStep, Runtime } from "@treadle/runtimes";
+import { basename, dirname, join } from "node:path";
+import type { BuildStep, Runtime, RuntimeRoot } from "@treadle/runtimes";
 import { scriptRoot } from "../../dependencies/node/script-root.ts";
 
 /** Folders of the sandbox that are not the root's, since nothing can be mounted inside of that. */
@@ -18,7 +18,7 @@ export type CommandGround = Pick<BuildStep, "root" | "mounts" | "environment">;
 
 /** Where the command runs when the language is not compiled: the language itself, a shell, and the usual small programs of this machine. */
 export async function interpretedGround(runtime: Runtime): Promise<CommandGround> {
-  const own = runtime.root.executables;
+  const own = runtime.root.executables.flatMap(withPlainNames);
   const system = (await scriptRoot(MORE_PROGRAMS)).executables.filter(
     ({ target }) => !own.some((each) => each.target === target),
   );
@@ -28,6 +28,13 @@ export async function interpretedGround(runtime: Runtime): Promise<CommandGround
     mounts: [...runtime.mounts, ...(runtime.language === "node" ? npmMounts() : [])],
     environment: { ...runtime.environment, PATH: [...folders].join(":") },
   };
+}
+
+/** `python3.11` is also `python3` and `python` to those who write build commands. */
+function withPlainNames({ source, target }: RuntimeRoot["executables"][number]): RuntimeRoot["executables"] {
+  const name = basename(target);
+  const names = new Set([name, name.replace(/\.\d+$/, ""), name.replace(/[\d.]+$/, "")]);
+  return [...names].filter((each) => each !== "").map((each) => ({ source, target: join(dirname(target), each) }));
 }
 
 /** Whether the root of a compile step has a shell. */
