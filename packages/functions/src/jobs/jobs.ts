@@ -70,6 +70,7 @@ export class Jobs implements AsyncDisposable {
     this.#keys = new CallbackKeys(options.callbackSecret);
     this.#additions = new Batches(async (jobs) => {
       await store.jobs.add(jobs);
+      store.jobs.tell({ kind: "queued" });
       return jobs.map(() => undefined);
     }, ADDED_AT_ONCE);
     this.#callbacks = new CallbackSender({ store, keys: this.#keys, trusted: settings.trustedCallbacks, warn });
@@ -92,10 +93,10 @@ export class Jobs implements AsyncDisposable {
   }
 
   /**
-   * Queues an execution; durable when it resolves, with its id.
+   * Queues an execution; durable when it resolves, with the execution as it is then.
    * @throws UNKNOWN_WORKSPACE, UNKNOWN_FUNCTION, INVALID_PARAMETERS, BAD_REQUEST, SERVER_BUSY; CONFLICT: the idempotency key was used with another input
    */
-  async submit(execution: NewExecution): Promise<string> {
+  async submit(execution: NewExecution): Promise<ExecutionRecord> {
     const { store, functions, settings } = this.#options;
     const target = await functions.check(execution);
     const id = createExecutionId();
@@ -122,16 +123,16 @@ export class Jobs implements AsyncDisposable {
       arrivedAt,
       dueAt: dueAt === undefined || dueAt <= arrivedAt ? null : dueAt,
     };
-    let made = id;
     if (idempotencyKey === undefined) await this.#additions.add(job);
     else {
       const digest = createHash("sha256").update(`${execution.function}\n${input}`).digest();
-      made = await store.jobs.addOnce(job, { key: idempotencyKey, digest, keptMs: settings.idempotencyMs });
+      const made = await store.jobs.addOnce(job, { key: idempotencyKey, digest, keptMs: settings.idempotencyMs });
+      if (made !== id) return this.get(made);
+      store.jobs.tell({ kind: "queued" });
     }
     if (job.dueAt === null) this.#worker.wake();
     else this.#worker.wakeIn(job.dueAt - arrivedAt);
-    store.jobs.tell({ kind: "queued" });
-    return made;
+    return queuedRecord(job);
   }
 
   /** Ends an execution that has not ended with CANCELLED; one that has stays as it is. @throws UNKNOWN_EXECUTION */
@@ -150,10 +151,13 @@ export class Jobs implements AsyncDisposable {
   }
 
   /**
-   * Queues the call of a past execution again; resolves with the new execution's id.
+   * Queues the call of a past execution again; resolves with the new execution.
    * @throws UNKNOWN_EXECUTION, NOT_REPLAYABLE, and what `submit` throws
    */
-  async replay(id: string, options: Omit<NewExecution, "workspace" | "function" | "input" | "trigger"> = {}): Promise<string> {
+  async replay(
+    id: string,
+    options: Omit<NewExecution, "workspace" | "function" | "input" | "trigger"> = {},
+  ): Promise<ExecutionRecord> {
     const { store, functions } = this.#options;
     const record = await store.executions.get(id);
     if (record === null) throw unknownExecution();
@@ -255,6 +259,15 @@ function callbackUrl(text: string): string {
     );
   url.hash = "";
   return url.href;
+}
+
+/** What has just been added, as reading it back would give it. */
+function queuedRecord(job: NewJob): ExecutionRecord {
+  return {
+    ...{ id: job.id, workspace: job.workspace, function: job.function, version: job.version, language: job.language },
+    ...{ trigger: job.trigger, state: "queued", startedAt: job.arrivedAt, queuedMs: 0, durationMs: 0 },
+    ...{ input: job.shownInput, output: null, error: null, errorCode: null, logs: null },
+  };
 }
 
 export function isEnded(record: Pick<ExecutionRecord, "state">): boolean {

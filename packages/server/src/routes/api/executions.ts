@@ -48,15 +48,14 @@ export function executionRoutes({ functions, jobs, store }: ApiParts): FastifyPl
         const mode = request.query.mode ?? (/(^|[,\s])respond-async\b/i.test(headers.prefer ?? "") ? "async" : "sync");
         if (mode === "async") {
           const key = options.idempotencyKey ?? headers["idempotency-key"];
-          const id = await jobs.submit({
+          const record = await jobs.submit({
             ...{ workspace, function: name, input },
             ...optionsOf(options),
             ...(key === undefined ? {} : { idempotencyKey: key }),
           });
-          const record = await jobs.get(id);
           return reply
             .code(202)
-            .header("location", `/api/v1/executions/${id}`)
+            .header("location", `/api/v1/executions/${record.id}`)
             .send({ execution: viewOfExecution(record) });
         }
         const others = Object.keys(options).filter((each) => each !== "timeoutMs");

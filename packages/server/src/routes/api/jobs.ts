@@ -41,11 +41,10 @@ export function jobRoutes({ jobs, functions, store }: ApiParts): FastifyPluginAs
         },
       },
       async (request, reply) => {
-        const id = await jobs.replay(request.params.id, optionsOf(request.body ?? {}));
-        const record = await jobs.get(id);
+        const record = await jobs.replay(request.params.id, optionsOf(request.body ?? {}));
         return reply
           .code(202)
-          .header("location", `/api/v1/executions/${id}`)
+          .header("location", `/api/v1/executions/${record.id}`)
           .send({ execution: viewOfExecution(record) });
       },
     );
