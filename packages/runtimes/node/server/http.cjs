@@ -27,6 +27,8 @@ const MAX_TIMEOUT_SECONDS = 2_147_483;
 const LOG_ID = /^[A-Za-z0-9_-]{1,64}$/;
 /** Chunks of a body that wait for a function to read them, from which on no more is read. */
 const WAITING_CHUNKS = 16;
+/** How long requests get to end after SIGTERM. */
+const ENDING_MILLISECONDS = 4000;
 const LEVELS = ["debug", "info", "warn", "error"];
 const CUT_NOTE = "... Log truncated due to size limit (8000 characters)";
 
@@ -374,6 +376,7 @@ function serve() {
     process.once(signal, () => {
       server.close(() => process.exit(0));
       server.closeIdleConnections();
+      setTimeout(() => process.exit(0), ENDING_MILLISECONDS).unref();
     });
   }
   if (fission === null) load();
