@@ -18,15 +18,18 @@ import {
 } from "fastify-type-provider-zod";
 import type { Logger } from "pino";
 import { BodyTimeLimits } from "./body-time-limits.ts";
+import type { Executor } from "./executor/executor.ts";
 import type { ApiParts } from "./routes/api/api-parts.ts";
 import { apiRoutes } from "./routes/api.ts";
 import { createCallRoute } from "./routes/call-route.ts";
 import { answerDrsProblem, drsRoutes, isDrsRequest } from "./routes/drs/drs-routes.ts";
+import { executorRoutes } from "./routes/executor/executor-routes.ts";
 import { createFunctionRoute } from "./routes/f/f-route.ts";
 import { fileLinkRoutes } from "./routes/file-links.ts";
 import { problemOf } from "./routes/problem.ts";
 import { systemRoutes } from "./routes/system.ts";
 import { v2FunctionsRoutes } from "./routes/v2-functions.ts";
+import type { Settings } from "./settings/settings.ts";
 import { Transfers } from "./transfers.ts";
 
 /** What the routes work on. */
@@ -34,6 +37,8 @@ export interface AppParts extends Omit<ApiParts, "transfers" | "allowLongBody"> 
   readonly log: Logger;
   readonly version: string;
   readonly requestMaxBytes: number;
+  readonly executor: Executor;
+  readonly settings: ApiParts["settings"] & Pick<Settings, "executorSecret">;
 }
 
 const HEADERS_TIMEOUT_MS = 60_000;
@@ -114,6 +119,8 @@ export async function buildApp(parts: AppParts): Promise<FastifyInstance> {
   await app.register(fileLinkRoutes(apiParts));
   await app.register(drsRoutes(parts));
   await app.register(systemRoutes({ ...apiParts, version: parts.version }));
+  const { executorSecret } = parts.settings;
+  if (executorSecret !== null) await app.register(executorRoutes(parts.executor, executorSecret));
   app.get("/openapi.json", { schema: { hide: true } }, () => app.swagger());
   await app.ready();
   return app;

@@ -11,6 +11,8 @@ import { openStore } from "@treadle/store";
 import { pino } from "pino";
 import { buildApp } from "./app.ts";
 import { Domains } from "./domains.ts";
+import { Executor } from "./executor/executor.ts";
+import { ExecutorStorage } from "./executor/executor-storage.ts";
 import { adminKeyOf } from "./security/admin-key.ts";
 import { createGuard } from "./security/guard.ts";
 import { openSecretKey } from "./security/secret-key.ts";
@@ -112,6 +114,7 @@ export async function serve(settings: Settings): Promise<RunningServer> {
   const app = await buildApp({
     ...{ functions, jobs, store, files, settings },
     domains: await Domains.open(store, settings.publicUrl),
+    executor: new Executor(functions, new ExecutorStorage(settings.executorStorage ?? join(dataDirectory, "executor"))),
     guard: createGuard(key),
     log,
     version: await ownVersion(),

@@ -3,9 +3,9 @@ import { TreadleError } from "@treadle/errors";
 import { type AdminKey, isLoopbackAddress } from "./admin-key.ts";
 
 /** Routes that answer without a key: a load balancer asks them. */
-const OPEN_PATHS = new Set(["/health", "/ready"]);
-/** Routes that decide themselves who may read what: public files, and links that carry their own permission. */
-const SELF_CHECKING = ["/files/", "/ga4gh/drs/v1/"];
+const OPEN_PATHS = new Set(["/health", "/ready", "/v1/health"]);
+/** Routes that decide themselves who may do what: public files, links that carry their own permission, the executor with its own secret. */
+const SELF_CHECKING = ["/files/", "/ga4gh/drs/v1/", "/v1/runtimes"];
 
 /** Decides whether a request may be served at all. */
 export interface Guard {

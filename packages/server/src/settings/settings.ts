@@ -77,6 +77,12 @@ function key(text: string): Buffer | null {
 
 const any = (text: string): string => text;
 const optional = (text: string): string | null => (text === "" ? null : text);
+const SHORTEST_SECRET = 16;
+
+function optionalSecret(text: string): string | null {
+  if (text !== "" && text.length < SHORTEST_SECRET) throw new Error(`at least ${SHORTEST_SECRET} characters`);
+  return optional(text);
+}
 
 function setting<T>(
   environment: string,
@@ -519,6 +525,20 @@ export const SETTINGS = {
     "",
     "Key that signs links: 32 bytes in hex or base64 (`openssl rand -hex 32`). Empty: that of DATA-DIR/secret.key, made at the first start. Processes that share a database need the same one. Prefer the environment: flags are visible to other users of the machine.",
     key,
+  ),
+  executorSecret: setting(
+    "TREADLE_EXECUTOR_SECRET",
+    "executor-secret",
+    "",
+    "Secret of the Open Runtimes executor API at /v1/runtimes; at least 16 characters. Empty: there is no such API. Prefer the environment.",
+    optionalSecret,
+  ),
+  executorStorage: setting(
+    "TREADLE_EXECUTOR_STORAGE",
+    "executor-storage",
+    "",
+    "Folder that the executor API takes sources from and puts artifacts into: its callers' paths are paths below it. Empty: DATA-DIR/executor.",
+    optional,
   ),
   asyncConcurrency: setting(
     "TREADLE_ASYNC_CONCURRENCY",
