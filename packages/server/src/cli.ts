@@ -1,17 +1,24 @@
 import { readFileSync } from "node:fs";
 import { isTreadleError } from "@treadle/errors";
 import { Command } from "commander";
+import { activateCommand } from "./commands/activate.ts";
+import { aliasCommand } from "./commands/alias.ts";
 import { addCompletion } from "./commands/completion.ts";
 import { deployCommand } from "./commands/deploy.ts";
+import { deploymentsCommand } from "./commands/deployments.ts";
+import { diffCommand } from "./commands/diff.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import { executionsCommand } from "./commands/executions.ts";
 import { fileCommand } from "./commands/file.ts";
 import { initCommand } from "./commands/init.ts";
 import { logsCommand } from "./commands/logs.ts";
 import { reportError } from "./commands/report-error.ts";
+import { rollbackCommand } from "./commands/rollback.ts";
 import { runCommand } from "./commands/run.ts";
 import { scheduleCommand } from "./commands/schedule.ts";
+import { secretCommand } from "./commands/secret.ts";
 import { serveCommand } from "./commands/serve.ts";
+import { variableCommand } from "./commands/variable.ts";
 
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string };
 let json = false;
@@ -26,6 +33,8 @@ const program = new Command("treadle")
 for (const [heading, commands] of [
   ["Server:", [serveCommand(), doctorCommand()]],
   ["Functions:", [initCommand(), deployCommand(), runCommand(), logsCommand(), executionsCommand(), scheduleCommand()]],
+  ["Versions:", [deploymentsCommand(), activateCommand(), rollbackCommand(), aliasCommand(), diffCommand()]],
+  ["Variables:", [variableCommand(), secretCommand()]],
   ["Files:", [fileCommand()]],
 ] as const) {
   for (const command of commands) {

@@ -127,7 +127,7 @@ test("reads nothing outside of the folder", async () => {
 });
 
 test.each([
-  ["no treadle.yaml", { x: "" }, [], /There is no treadle\.yaml in /],
+  ["no treadle.yaml and no workspace", { x: "" }, [], /Name the workspace/],
   ["not YAML", { "treadle.yaml": "functions:\n  a: [1\n" }, [], /treadle\.yaml:\d:\d: /],
   ["a name twice", { "treadle.yaml": "workspace: a\nworkspace: b\n" }, [], /treadle\.yaml:2:1: Map keys must be unique/],
   [

@@ -22,6 +22,8 @@ export interface DeploymentView {
   /** A version saved as files is ready at once. */
   readonly state: Build["state"];
   readonly active: boolean;
+  /** It is to become active as soon as it is ready. */
+  readonly activating: boolean;
   readonly aliases: readonly string[];
   readonly language: string;
   readonly contract: "inline" | "handler" | "script";

@@ -270,6 +270,7 @@ function viewOf(record: DeploymentRecord, build: Build | null): DeploymentView {
   const error = record.activationError as DeploymentView["activationError"];
   return {
     ...{ workspace, function: name, version, active, aliases, language, contract, entrypoint, origin, createdAt, build },
+    activating: record.activateWhenReady,
     state: record.buildId === null ? "ready" : (build?.state ?? "cancelled"),
     settings: (record.settings ?? {}) as FunctionSettings,
     sourceDigest: record.sourceDigest ?? build?.sourceDigest ?? "",

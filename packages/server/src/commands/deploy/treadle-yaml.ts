@@ -9,10 +9,18 @@ export const TREADLE_YAML = "treadle.yaml";
 
 const settings = z.strictObject({
   timeoutMs: z.int().optional(),
+  asyncTimeoutMs: z.int().optional(),
   memoryBytes: z.int().optional(),
+  cpus: z.number().optional(),
+  processes: z.int().optional(),
+  scratchBytes: z.int().optional(),
+  requestBytes: z.int().optional(),
   concurrency: z.int().optional(),
   maxInstances: z.int().optional(),
+  concurrencyLimit: z.strictObject({ max: z.int(), whenFull: z.enum(["queue", "reject"]).optional() }).optional(),
   egress: z.array(z.string()).optional(),
+  public: z.boolean().optional(),
+  secrets: z.array(z.string()).optional(),
 });
 
 const functionEntry = z

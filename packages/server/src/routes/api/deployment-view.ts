@@ -30,6 +30,7 @@ export const deploymentView = z
     version: z.int(),
     state: buildView.shape.state.describe("A version saved as files is ready at once"),
     active: z.boolean(),
+    activating: z.boolean().describe("It is to become active as soon as it is ready"),
     aliases: z.array(z.string()),
     language: z.string(),
     contract: z.enum(["inline", "handler", "script"]),
