@@ -65,8 +65,11 @@ test("the runtime servers are held to the same rules", () => {
   }
 });
 
-// Biome does not look at require(), and only its own folder is mounted into a sandbox: what a runtime server loads must be in it.
-test("the runtime servers load nothing but their own files and Node", () => {
+/** What servers of several languages share; mounted beside each of them. */
+const SHARED = "packages/runtimes/web/";
+
+// Biome does not look at require(), and only these folders are mounted into a sandbox: what a runtime server loads must be in them.
+test("the runtime servers load nothing but their own files, what they share, and Node", () => {
   const servers = globSync("packages/runtimes/*/server/**/*.{js,cjs,mjs}");
   expect(servers.length).toBeGreaterThan(5);
   const stray = servers.flatMap((file) => {
@@ -74,7 +77,10 @@ test("the runtime servers load nothing but their own files and Node", () => {
     const loads = readFileSync(file, "utf8").matchAll(/(?:\brequire\(|\bimport\(|\bfrom |\bimport )\s*["'`]([^"'`]+)["'`]/g);
     return [...loads]
       .map((match) => match[1] ?? "")
-      .filter((name) => !name.startsWith("node:") && !(name.startsWith(".") && join(dirname(file), name).startsWith(server)))
+      .filter((name) => !name.startsWith("node:"))
+      .filter(
+        (name) => !(name.startsWith(".") && [server, SHARED].some((folder) => join(dirname(file), name).startsWith(folder))),
+      )
       .map((name) => `${file}: ${name}`);
   });
   expect(stray).toEqual([]);
