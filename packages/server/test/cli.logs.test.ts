@@ -100,3 +100,31 @@ test("the admin key comes from the environment or --key", async () => {
   const right = await server.treadleWith({ env: { TREADLE_ADMIN_KEY: "" } }, "logs", "--key", KEY);
   expect(right.status).toBe(0);
 });
+
+test("-f of a workspace prints lines while the execution still runs", async () => {
+  const code = 'console.log("first of two"); await new Promise((done) => setTimeout(done, 3_000)); return 1;';
+  const response = await fetch(`${server.url}/api/v1/workspaces/w/functions/slow`, {
+    method: "PUT",
+    headers: { "content-type": "application/json", authorization: `Bearer ${KEY}` },
+    body: JSON.stringify({ code }),
+  });
+  expect(response.status).toBe(200);
+  const child = server.start("logs", "w", "slow", "-f");
+  try {
+    let printed = "";
+    child.stdout?.on("data", (chunk) => {
+      printed += chunk;
+    });
+    await new Promise((resolve) => setTimeout(resolve, 2_000));
+    let over = false;
+    const call = server.treadle("run", "w", "slow").then(() => {
+      over = true;
+    });
+    await expect.poll(() => printed, { timeout: 10_000 }).toContain("w/slow  info   first of two\n");
+    expect(over).toBe(false);
+    await call;
+  } finally {
+    child.kill("SIGINT");
+    await once(child, "exit");
+  }
+});

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { TreadleError } from "@treadle/errors";
 import { Command } from "commander";
 import { type ExecutionView, executionText } from "./execution-text.ts";
+import { printLive } from "./live-lines.ts";
 import { ServerClient, type ServerOptions, withServerOptions } from "./server-client.ts";
 
 const POLL_MS = 1_000;
@@ -33,7 +34,7 @@ export function logsCommand(): Command {
     .option("--since <when>", "only those begun since: 90s, 10m, 2h, 7d ago, or a date such as 2026-01-31T12:00Z")
     .option("--text <text>", "only those with this text in input, output, error or log")
     .option("-n, --lines <count>", "at most this many executions", "50")
-    .option("-f, --follow", "go on with new ones until interrupted")
+    .option("-f, --follow", "go on with new ones until interrupted; of a workspace: with lines as they are written")
     .option("--json", "print one JSON object per line and execution");
   return withServerOptions(command).action(
     async (workspace: string | undefined, name: string | undefined, options: LogsOptions) => {
@@ -50,6 +51,13 @@ export function logsCommand(): Command {
       };
       const print = (execution: ExecutionView) =>
         process.stdout.write(options.json ? `${JSON.stringify(execution)}\n` : executionText(execution));
+      if (options.follow && workspace !== undefined && !options.json && options.state === undefined) {
+        await printLive(client, { workspace, function: name, text: options.text }, async () => {
+          const latest = await newest(client, filter, count);
+          for (const execution of latest.toReversed()) print(execution);
+          return new Set(latest.map(({ id }) => id));
+        });
+      }
       const began = Date.now();
       const latest = await newest(client, filter, count);
       for (const execution of latest.toReversed()) print(execution);
