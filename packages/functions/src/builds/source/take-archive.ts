@@ -122,7 +122,7 @@ function asArchiveError(error: unknown): unknown {
 function* packEntries(tree: SourceTree): Iterable<PackEntry> {
   for (const entry of tree.sorted()) {
     if ("target" in entry) yield { kind: "link", ...entry };
-    else yield { kind: "file", ...entry, open: () => createReadStream(entry.content, { highWaterMark: 256 * 1024 }) };
+    else yield { kind: "file", ...entry, open: () => createReadStream(entry.content, { highWaterMark: 64 * 1024 }) };
   }
 }
 
