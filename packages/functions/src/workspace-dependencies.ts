@@ -87,7 +87,8 @@ export class WorkspaceDependencies implements AsyncDisposable {
   async collect(): Promise<void> {
     try {
       const states = await this.#store.dependencies.list();
-      await this.#installer.collect(new Set(states.flatMap(({ lockDigest }) => (lockDigest === null ? [] : [lockDigest]))));
+      const ofBuilds = await this.#store.builds.installedDigests();
+      await this.#installer.collect(new Set([...ofBuilds, ...states.flatMap(({ lockDigest }) => lockDigest ?? [])]));
     } catch (error) {
       this.#warn("unused dependencies could not be collected", { err: error });
     }

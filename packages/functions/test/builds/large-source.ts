@@ -15,7 +15,7 @@ async function* tar(): AsyncGenerator<Buffer> {
   for (let file = 0; file < FILES; file++) {
     const header = Buffer.alloc(512);
     header.write(`file-${file}`, 0);
-    header.write("0000644\0" + "0000000\0".repeat(2), 100);
+    header.write(`0000644\0${"0000000\0".repeat(2)}`, 100);
     header.write(`${FILE_BYTES.toString(8).padStart(11, "0")}\0`, 124);
     header.write("00000000000\0        ", 136);
     header.write("0", 156);
