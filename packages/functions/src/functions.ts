@@ -178,7 +178,11 @@ export class Functions implements AsyncDisposable {
    */
   runIfLoaded(workspace: string, name: string, input: Record<string, unknown>, onEnd: (execution: Execution) => void): boolean {
     const target = this.find(workspace, name);
-    if (target instanceof Promise) return false;
+    if (target instanceof Promise) {
+      // Whoever asks the long way round hears of it.
+      target.catch(() => undefined);
+      return false;
+    }
     this.#runInline(target, input, onEnd);
     return true;
   }
