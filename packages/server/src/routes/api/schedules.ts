@@ -29,7 +29,7 @@ const scheduleInput = z
     timeoutMs: z.int().min(1).max(86_400_000).nullable().default(null),
     ...callInput,
   })
-  .meta({ id: "ScheduleInput" });
+  .meta({ id: "NewSchedule" });
 
 const scheduleView = z
   .object({
