@@ -1,0 +1,4 @@
+@main
+struct TreadleServerProgram {
+  static func main() { serve(userFunction) }
+}
