@@ -6,6 +6,7 @@ import { aliasCommand } from "./commands/alias.ts";
 import { addCompletion } from "./commands/completion.ts";
 import { deployCommand } from "./commands/deploy.ts";
 import { deploymentsCommand } from "./commands/deployments.ts";
+import { devCommand } from "./commands/dev.ts";
 import { diffCommand } from "./commands/diff.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import { executionsCommand } from "./commands/executions.ts";
@@ -18,6 +19,7 @@ import { runCommand } from "./commands/run.ts";
 import { scheduleCommand } from "./commands/schedule.ts";
 import { secretCommand } from "./commands/secret.ts";
 import { serveCommand } from "./commands/serve.ts";
+import { testCommand } from "./commands/test.ts";
 import { variableCommand } from "./commands/variable.ts";
 
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string };
@@ -32,7 +34,19 @@ const program = new Command("treadle")
   });
 for (const [heading, commands] of [
   ["Server:", [serveCommand(), doctorCommand()]],
-  ["Functions:", [initCommand(), deployCommand(), runCommand(), logsCommand(), executionsCommand(), scheduleCommand()]],
+  [
+    "Functions:",
+    [
+      initCommand(),
+      devCommand(),
+      testCommand(),
+      deployCommand(),
+      runCommand(),
+      logsCommand(),
+      executionsCommand(),
+      scheduleCommand(),
+    ],
+  ],
   ["Versions:", [deploymentsCommand(), activateCommand(), rollbackCommand(), aliasCommand(), diffCommand()]],
   ["Variables:", [variableCommand(), secretCommand()]],
   ["Files:", [fileCommand()]],

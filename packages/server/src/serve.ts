@@ -106,7 +106,7 @@ export async function serve(settings: Settings): Promise<RunningServer> {
   }
   const jobs = parts.use(
     new Jobs({
-      ...{ store, functions, warn },
+      ...{ store, files, functions, warn },
       settings: jobsSettings(settings),
       callbackSecret: secretKey.derive("callback signatures"),
     }),

@@ -12,7 +12,7 @@ export function userError(
   const where =
     rest.line === undefined
       ? ""
-      : ` (${rest.function ?? functionName}, line ${rest.line}${rest.column === undefined ? "" : `, column ${rest.column}`})`;
+      : ` (${rest.file ?? rest.function ?? functionName}, line ${rest.line}${rest.column === undefined ? "" : `, column ${rest.column}`})`;
   const what = code === "THREW" ? `${rest.name ?? "Error"}: ${message}` : message;
   return new TreadleError(code, `${what}${where}`, { details: { function: functionName, ...rest, message } });
 }

@@ -27,15 +27,15 @@ export function packFolder(folder: string): Readable {
   return packed;
 }
 
+/** What of a folder is not its source. @throws INVALID_DEPLOYMENT */
+export async function ignoredOf(folder: string): Promise<Ignore> {
+  return ignore()
+    .add(ALWAYS_IGNORED)
+    .add(await ignoredBy(folder));
+}
+
 async function fill(archive: Pack, folder: string): Promise<void> {
-  await addAll(
-    archive,
-    folder,
-    "",
-    ignore()
-      .add(ALWAYS_IGNORED)
-      .add(await ignoredBy(folder)),
-  );
+  await addAll(archive, folder, "", await ignoredOf(folder));
   archive.finalize();
 }
 

@@ -23,14 +23,19 @@ interface Dependencies {
 }
 
 /** Saves the functions of a folder whose treadle.yaml has `functions`, and waits until their packages are installed. */
+export async function saveDeployment(client: ServerClient, directory: string, workspace?: string) {
+  const deployment = readDeployment(directory, workspace);
+  const saved = await save(client, deployment);
+  return { workspace: saved, dependencies: await untilInstalled(client, deployment.workspace) };
+}
+
+/** The same, told on stdout. */
 export async function saveFunctions(
   client: ServerClient,
   directory: string,
   options: { readonly workspace?: string | undefined; readonly json: boolean },
 ): Promise<void> {
-  const deployment = readDeployment(directory, options.workspace);
-  const workspace = await save(client, deployment);
-  const dependencies = await untilInstalled(client, deployment.workspace);
+  const { workspace, dependencies } = await saveDeployment(client, directory, options.workspace);
   const functions = workspace.functions.map(({ name, contract, version }) => ({
     name,
     contract,

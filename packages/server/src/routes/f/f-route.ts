@@ -1,11 +1,13 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { TreadleError } from "@treadle/errors";
-import type { CallableFunction, Execution, Functions } from "@treadle/functions";
+import type { CallableFunction, Execution, FunctionCall, Functions, Jobs } from "@treadle/functions";
 import type { Domains } from "../../domains.ts";
 import type { Guard } from "../../security/guard.ts";
+import { viewOfExecution } from "../api/execution-view.ts";
 import { problemOf } from "../problem.ts";
 import { FunctionResponse } from "./function-response.ts";
 import { LimitedBody } from "./limited-body.ts";
+import { asksForLater, idempotencyKeyOf, MOST_QUEUED_BYTES } from "./queued-request.ts";
 import { requestHeaders } from "./request-headers.ts";
 
 const PREFIX = "/f/";
@@ -24,6 +26,7 @@ interface Address {
 
 export interface FunctionRouteParts {
   readonly functions: Functions;
+  readonly jobs: Jobs;
   readonly guard: Guard;
   readonly domains: Domains;
   readonly settings: { readonly publicUrl: string | null };
@@ -37,7 +40,8 @@ export interface FunctionRouteParts {
  * custom domain. Returns false, before touching the request, for what is not for a function.
  */
 export function createFunctionRoute(parts: FunctionRouteParts): (request: IncomingMessage, response: ServerResponse) => boolean {
-  const { functions, guard, domains, onDefect } = parts;
+  const { functions, jobs, guard, domains, onDefect } = parts;
+  const { publicUrl } = parts.settings;
 
   const fail = (response: ServerResponse, error: unknown, execution: Execution | null = null) => {
     const problem = problemOf(error);
@@ -79,7 +83,7 @@ export function createFunctionRoute(parts: FunctionRouteParts): (request: Incomi
           request: {
             method: request.method ?? "GET",
             url: address.url,
-            headers: requestHeaders(request, guard, parts.settings.publicUrl),
+            headers: requestHeaders(request, guard, publicUrl),
             body,
           },
           sink: answer,
@@ -94,6 +98,32 @@ export function createFunctionRoute(parts: FunctionRouteParts): (request: Incomi
     if (body instanceof LimitedBody) body.onTooLong = () => execution.abandon(tooLarge(target));
   };
 
+  /** Queues the call and says where to ask for its end. */
+  const queue = (
+    request: IncomingMessage,
+    response: ServerResponse,
+    address: Address,
+    target: CallableFunction,
+    body: Buffer,
+  ) => {
+    const { method = "GET" } = request;
+    const input: FunctionCall["input"] =
+      target.contract === "script"
+        ? { kind: "script", data: dataOf(body) }
+        : {
+            kind: "handler",
+            request: { method, url: address.url, headers: requestHeaders(request, guard, publicUrl), body },
+          };
+    const call = { workspace: address.workspace, function: address.reference, input, ...idempotencyKeyOf(request.headers) };
+    jobs.submit(call).then(
+      (record) => {
+        const location = `${address.isDomain ? (publicUrl ?? "").replace(/\/$/, "") : ""}/api/v1/executions/${record.id}`;
+        sendJson(response, 202, JSON.stringify({ execution: viewOfExecution(record) }), record, ["location", location]);
+      },
+      (error) => fail(response, error),
+    );
+  };
+
   const callScript = (response: ServerResponse, target: CallableFunction, body: Buffer) => {
     const execution = functions.start(target, { input: { kind: "script", data: dataOf(body) } }, (ended) => {
       const { outcome } = ended;
@@ -104,8 +134,8 @@ export function createFunctionRoute(parts: FunctionRouteParts): (request: Incomi
     response.once("close", () => execution.cancel("the caller went away."));
   };
 
-  /** Has a body whole, then calls what the address names by then: a save may have put another in place. */
-  const whole = (request: IncomingMessage, response: ServerResponse, address: Address, limit: number) => {
+  /** Has a body whole, then calls what the address names by then, or queues that: a save may have put another in place. */
+  const whole = (request: IncomingMessage, response: ServerResponse, address: Address, limit: number, isLater: boolean) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
     request.on("data", (chunk: Buffer) => {
@@ -115,8 +145,10 @@ export function createFunctionRoute(parts: FunctionRouteParts): (request: Incomi
     request.once("end", () => {
       const body = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
       const then = (target: CallableFunction) => {
-        if (bytes > Math.min(limit, target.requestBytes)) throw tooLarge(target);
-        if (target.contract === "script") callScript(response, target, body);
+        if (bytes > target.requestBytes) throw tooLarge(target);
+        if (bytes > limit) throw tooLong(limit);
+        if (isLater) queue(request, response, address, target, body);
+        else if (target.contract === "script") callScript(response, target, body);
         else call(request, response, address, target, body);
       };
       begin(request, response, address, then);
@@ -175,11 +207,15 @@ export function createFunctionRoute(parts: FunctionRouteParts): (request: Incomi
     begin(request, response, address, (target) => {
       admit(request, address, target);
       const { "content-length": length, "transfer-encoding": encoding } = request.headers;
-      if (target.contract === "script") {
-        if (request.method !== "POST") throw scriptRefusal(target);
-        whole(request, response, address, target.requestBytes);
-      } else if (length === undefined && encoding === undefined) call(request, response, address, target, NO_BYTES);
-      else if (Number(length) <= WHOLE_BODY_BYTES) whole(request, response, address, WHOLE_BODY_BYTES);
+      const isLater = asksForLater(request, guard);
+      if (target.contract === "script" && request.method !== "POST") throw scriptRefusal(target);
+      if (isLater) {
+        if (Number(length) > MOST_QUEUED_BYTES) throw tooLong(MOST_QUEUED_BYTES);
+        parts.allowLongBody(request);
+        whole(request, response, address, Math.min(target.requestBytes, MOST_QUEUED_BYTES), true);
+      } else if (target.contract === "script") whole(request, response, address, target.requestBytes, false);
+      else if (length === undefined && encoding === undefined) call(request, response, address, target, NO_BYTES);
+      else if (Number(length) <= WHOLE_BODY_BYTES) whole(request, response, address, WHOLE_BODY_BYTES, false);
       else {
         parts.allowLongBody(request);
         call(request, response, address, target, new LimitedBody(request, target.requestBytes));
@@ -237,12 +273,19 @@ function dataOf(body: Buffer): Record<string, unknown> {
   return data as Record<string, unknown>;
 }
 
-function sendJson(response: ServerResponse, status: number, body: string, execution: Execution | null): void {
+function sendJson(
+  response: ServerResponse,
+  status: number,
+  body: string,
+  execution: { readonly id: string } | null,
+  headers: readonly string[] = [],
+): void {
   if (response.headersSent || response.destroyed) return;
   const own = execution === null ? [] : ["x-treadle-execution", execution.id];
   response.writeHead(status, [
     ...["content-type", "application/json; charset=utf-8", "content-length", String(Buffer.byteLength(body))],
     ...own,
+    ...headers,
   ]);
   response.end(body);
 }
@@ -250,6 +293,12 @@ function sendJson(response: ServerResponse, status: number, body: string, execut
 function tooLarge({ functionName, requestBytes }: CallableFunction): TreadleError {
   const message = `The request's body is longer than ${requestBytes} bytes, the limit requestBytes of ${functionName}.`;
   return new TreadleError("BODY_TOO_LARGE", message, { details: { limit: "requestBytes", limitBytes: requestBytes } });
+}
+
+function tooLong(limitBytes: number): TreadleError {
+  return new TreadleError("BODY_TOO_LARGE", `The body of a call that is queued may have ${limitBytes} bytes.`, {
+    details: { limitBytes },
+  });
 }
 
 function inlineRefusal({ workspace, functionName }: CallableFunction): TreadleError {

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import type { Guard } from "../../security/guard.ts";
+import { ASYNC_HEADER } from "./queued-request.ts";
 
 /** Between two programs, not part of a message (RFC 9110, 7.6.1); and what only Treadle says to functions and of them. */
 const NOT_PASSED_ON = new Set([
@@ -14,6 +15,7 @@ const NOT_PASSED_ON = new Set([
   "upgrade",
   "expect",
   "http2-settings",
+  ASYNC_HEADER,
 ]);
 const OWN_PREFIX = "x-open-runtimes-";
 
