@@ -42,7 +42,11 @@ fi
 . "$here/workspace.sh"
 # Where the crates lie is part of what Cargo knows compiled crates by: the folder is the one they were fetched into, read-only by now.
 if [ -d "$dependencies/cargo" ]; then export CARGO_HOME="$dependencies/cargo"; else export CARGO_HOME="$work/cargo"; fi
-if [ -d "$dependencies/target" ]; then cp -Rp "$dependencies/target" "$work/target"; fi
+if [ -d "$dependencies/target" ]; then
+  cp -Rp "$dependencies/target" "$work/target"
+  # A layer is read-only; Cargo writes to its lock files.
+  chmod -R u+w "$work/target"
+fi
 cd "$work/program"
 if [ -f "$dependencies/lock" ]; then cp "$dependencies/lock" Cargo.lock; fi
 cargo build --release --offline
