@@ -1,4 +1,4 @@
-// npm run test:languages [-- LANGUAGE... --write]: the conformance suite for all or some languages, over TCP and in the sandbox.
+// npm run test:languages [-- LANGUAGE... --write]: the conformance suite for all or some languages, over TCP and in the sandbox; then their examples, deployed.
 // --write renews their rows in docs/reference/runtimes.md.
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -14,9 +14,10 @@ const HEAD = ["| language | verified with | transports | contracts | conformance
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { write: { type: "boolean", default: false } } });
 process.env.TREADLE_LANGUAGES = positionals.length > 0 ? positionals.join(",") : "all";
 
-const vitest = await startVitest("test", ["test/conformance/"], { run: true, watch: false });
+const vitest = await startVitest("test", ["test/conformance/", "test/languages/"], { run: true, watch: false });
 const counts = new Map<string, { passed: number; failed: number; skipped: number }>();
 for (const module of vitest.state.getTestModules()) {
+  if (!module.moduleId.includes("/test/conformance/")) continue;
   for (const test of module.children.allTests()) {
     const language = test.fullName.split(" (")[0] as string;
     const count = counts.get(language) ?? { passed: 0, failed: 0, skipped: 0 };

@@ -5,11 +5,12 @@ import { findRuntimes, type MissingRuntime, type Runtime } from "@treadle/runtim
 /** Where every language has its folder. */
 const LANGUAGES = join(import.meta.dirname, "../../packages/runtimes");
 
+const INTERPRETED = ["node", "python", "deno", "bun", "php", "ruby"];
 /**
- * What a normal test run takes: languages that need no compiler, where deployments run, and two of them as plain processes. `npm run test:languages` takes
- * all, in both places.
+ * What a normal test run takes: languages that need no compiler, where deployments run, and two of them as plain processes; Go, whose compiler is quick, is
+ * deployed besides. `npm run test:languages` takes all, everywhere.
  */
-const QUICK = { process: ["node", "python"], sandbox: ["node", "python", "deno", "bun", "php", "ruby"] };
+const QUICK = { process: ["node", "python"], sandbox: INTERPRETED, deployed: [...INTERPRETED, "go"] };
 
 /** One language of this run. */
 export interface Language {
@@ -22,7 +23,7 @@ export interface Language {
 }
 
 /** The languages that TREADLE_LANGUAGES names (`go,rust` or `all`), else the quick ones. */
-export async function languagesOfThisRun(place: "process" | "sandbox"): Promise<readonly Language[]> {
+export async function languagesOfThisRun(place: keyof typeof QUICK): Promise<readonly Language[]> {
   const { available, missing } = await findRuntimes();
   const all = [...available, ...missing].sort((a, b) => (a.language < b.language ? -1 : 1));
   const asked = (process.env.TREADLE_LANGUAGES ?? "").split(",").filter((name) => name !== "");
