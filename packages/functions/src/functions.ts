@@ -139,6 +139,11 @@ export class Functions implements AsyncDisposable {
     return (await this.#workspaces.get(name)).definition;
   }
 
+  /** @throws UNKNOWN_WORKSPACE, UNKNOWN_FUNCTION (null: any) */
+  checkFunction(workspace: string, functionName: string | null): Promise<void> {
+    return this.#workspaces.checkFunction(workspace, functionName);
+  }
+
   /** @throws UNKNOWN_WORKSPACE */
   removeWorkspace(name: string): Promise<void> {
     return this.#workspaces.remove(name);

@@ -5,6 +5,7 @@ import type { Functions } from "../functions.ts";
 import { checkedFunctionName } from "../names.ts";
 import { Alarm } from "./alarm.ts";
 import { jobInputOf, jobInputText, shownInputText } from "./job-input.ts";
+import { isLong, ROW_INPUT_BYTES } from "./kept-input.ts";
 import { dueTimes, executionIdAt, nextTime, nextTimes, readCron } from "./schedule-times.ts";
 
 /** Another process may have changed a schedule. */
@@ -57,17 +58,23 @@ export class Schedules implements AsyncDisposable {
     this.#wake();
   }
 
-  /** Adds or replaces a schedule. @throws BAD_REQUEST, UNKNOWN_WORKSPACE, UNKNOWN_FUNCTION, INVALID_PARAMETERS */
+  /** Adds or replaces a schedule. @throws BAD_REQUEST, BODY_TOO_LARGE, UNKNOWN_WORKSPACE, UNKNOWN_FUNCTION, INVALID_PARAMETERS */
   async put(workspace: string, functionName: string, name: string, input: ScheduleInput): Promise<ScheduleView> {
     checkedFunctionName(name);
     const cron = readCron(input.cron, input.timeZone);
     await this.#options.functions.check({ workspace, function: functionName, input: input.input });
     const { retries, priority, timeoutMs } = input;
+    const text = jobInputText(input.input);
+    // Each due time has a copy.
+    if (isLong(text))
+      throw new TreadleError("BODY_TOO_LARGE", `The input of a schedule may have ${ROW_INPUT_BYTES} bytes.`, {
+        details: { limitBytes: ROW_INPUT_BYTES },
+      });
     const record = await this.#options.store.schedules.put(
       {
         ...{ workspace, function: functionName, name },
         ...{ cron: input.cron, timeZone: input.timeZone, catchUp: input.catchUp, paused: input.paused },
-        input: jobInputText(input.input),
+        input: text,
         options: JSON.stringify({ retries, priority, timeoutMs }),
       },
       // A clock that was set back makes no due time twice.
@@ -86,6 +93,7 @@ export class Schedules implements AsyncDisposable {
 
   /** Of a workspace, or of one of its functions. */
   async list(workspace: string, functionName?: string): Promise<ScheduleView[]> {
+    await this.#options.functions.checkFunction(workspace, functionName ?? null);
     return (await this.#options.store.schedules.list(workspace, functionName)).map(viewOf);
   }
 
@@ -136,7 +144,7 @@ export class Schedules implements AsyncDisposable {
           id: executionIdAt(`${label} ${schedule.createdAt}`, time),
           ...{ workspace: schedule.workspace, function: schedule.function, call: schedule.function },
           // Whoever takes the job finds out what is called.
-          ...{ version: 0, language: "", trigger: "schedule", input: schedule.input, shownInput: shown },
+          ...{ version: 0, language: "", trigger: "schedule", input: { text: schedule.input }, shownInput: shown },
           ...options,
           callback: null,
           arrivedAt: now,
