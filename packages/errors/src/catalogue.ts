@@ -268,6 +268,11 @@ export const ERROR_CATALOGUE = {
     when: "User code threw. Name, message and stack are in the details, in the user's own lines.",
     remedy: "Correct the function.",
   },
+  HANDLER_FAILED: {
+    status: 502,
+    when: "A handler function answered an asynchronous or scheduled execution with a status of 500 or above.",
+    remedy: "See the response, which is the execution's output, and its log; ask for retries where a later attempt may succeed.",
+  },
   RESULT_NOT_SERIALIZABLE: {
     status: 422,
     when: "The function's result cannot be written as JSON (a cycle, a BigInt, an object without JSON form).",

@@ -10,9 +10,9 @@ export type {
 export type { BuildStore } from "./builds/build-store.ts";
 export type { DependencyLayerStore } from "./builds/dependency-layer-store.ts";
 export type { DependencyState, DependencyStatus, DependencyStore } from "./dependency-store.ts";
-export type { DomainRecord, DomainStore } from "./domain-store.ts";
 export type { DeploymentRecord, NewDeploymentRecord } from "./deployments/deployment-record.ts";
 export type { DeploymentStore } from "./deployments/deployment-store.ts";
+export type { DomainRecord, DomainStore } from "./domain-store.ts";
 export { findBundledPostgres, findSystemPostgres, type PostgresPrograms } from "./embedded/engine.ts";
 export { createExecutionId, isExecutionId } from "./execution-id.ts";
 export type { ExecutionPage, ExecutionQuery, ExecutionRecord, ExecutionState } from "./execution-record.ts";
@@ -33,7 +33,7 @@ export type { ImportRecord, ImportStore, NewImportRecord } from "./files/import-
 export type { KeepFileOptions } from "./files/keep-file.ts";
 export type { UploadRecord, UploadStore } from "./files/upload-store.ts";
 export type { CallbackAttempt, CallbackRecord, CallbackStore, DueCallback } from "./jobs/callback-store.ts";
-export type { FailedAttempt, JobEnd, NewJob, TakenJob } from "./jobs/job-record.ts";
+export type { FailedAttempt, JobEnd, JobInput, NewJob, TakenJob } from "./jobs/job-record.ts";
 export type { IdempotencyKey, JobNews, JobStore } from "./jobs/job-store.ts";
 export type { CatchUp, NewSchedule, ScheduleRecord, ScheduleStep, ScheduleStore } from "./jobs/schedule-store.ts";
 export type { PassedOver } from "./jobs/take-jobs.ts";

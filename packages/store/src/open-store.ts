@@ -4,8 +4,8 @@ import { createBuildStore } from "./builds/build-store.ts";
 import { createDependencyLayerStore } from "./builds/dependency-layer-store.ts";
 import { Connections, type DatabaseAddress } from "./connections.ts";
 import { createDependencyStore } from "./dependency-store.ts";
-import { createDomainStore } from "./domain-store.ts";
 import { createDeploymentStore } from "./deployments/deployment-store.ts";
+import { createDomainStore } from "./domain-store.ts";
 import { EmbeddedServer } from "./embedded/embedded-server.ts";
 import { OLDEST_MAJOR } from "./embedded/engine.ts";
 import { ExecutionRecorder } from "./execution-recorder.ts";
@@ -90,8 +90,8 @@ async function assemble(options: StoreOptions, connections: Connections, server:
     jobs: createJobStore({
       database,
       beforeChange: ensureRoom,
-      // The embedded database is this process's alone.
-      connect: server === null ? () => connections.single({ applicationName: "treadle-jobs", synchronousCommit: "on" }) : null,
+      // The embedded database is this process's alone. What goes over it are hints, which need not reach the disk.
+      connect: server === null ? () => connections.single({ applicationName: "treadle-jobs", synchronousCommit: "off" }) : null,
     }),
     callbacks: createCallbackStore(database),
     schedules: createScheduleStore(database, ensureRoom),

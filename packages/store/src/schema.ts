@@ -116,7 +116,8 @@ export interface Schema {
     function: string;
     call: string;
     trigger: string;
-    input: string;
+    input: string | null;
+    input_sha256: Buffer | null;
     priority: number;
     retries: number;
     timeout_ms: number | null;
@@ -368,7 +369,8 @@ export const SCHEMA_COLUMNS = {
     function: "text",
     call: "text",
     trigger: "text",
-    input: "text",
+    input: "text?",
+    input_sha256: "bytea?",
     priority: "smallint",
     retries: "integer",
     timeout_ms: "integer?",

@@ -32,12 +32,23 @@ export interface ResponseSink {
   write(piece: Buffer, release?: () => void): boolean;
 }
 
+/** What a handler answered: `head` is JSON of a HandlerResponseHead, unchecked; `body` is null when head and body have gone to the sink. */
+export interface HandlerResponse {
+  readonly state: "responded";
+  readonly head: string;
+  readonly body: Buffer | null;
+}
+
 /** How an execution ended. */
 export type Outcome =
   | { readonly state: "succeeded"; readonly result: string }
-  /** `body` is null when head and body have gone to the sink. */
-  | { readonly state: "responded"; readonly head: string; readonly body: Buffer | null }
-  | { readonly state: "failed" | "timed_out" | "cancelled"; readonly error: TreadleError };
+  | HandlerResponse
+  | {
+      readonly state: "failed" | "timed_out" | "cancelled";
+      readonly error: TreadleError;
+      /** The response that was the failure. */
+      readonly response?: HandlerResponse;
+    };
 
 /** What is called. */
 export interface CallTarget {
@@ -134,7 +145,7 @@ export class Execution {
     this.holder?.resume?.(this);
   }
 
-  /** A response is a success, whatever its status: the function decided on it. */
+  /** A response to a caller who waits is a success, whatever its status: the function decided on it. */
   get state(): ExecutionState {
     if (this.outcome === null) return this.startedAt === 0 ? "queued" : "running";
     return this.outcome.state === "responded" ? "succeeded" : this.outcome.state;
@@ -158,7 +169,7 @@ export class Execution {
   /** Ends the execution; only the first outcome counts. */
   end(outcome: Outcome): void {
     if (this.outcome !== null) return;
-    this.outcome = outcome;
+    this.outcome = outcome.state === "responded" && this.trigger !== "sync" ? judged(outcome) : outcome;
     this.endedAt = performance.now();
     clearTimeout(this.timer);
     this.#onEnd(this);
@@ -169,5 +180,21 @@ export class Execution {
   fail(error: TreadleError): void {
     const state = error.code === "TIMED_OUT" ? "timed_out" : error.code === "CANCELLED" ? "cancelled" : "failed";
     this.end({ state, error });
+  }
+}
+
+/** Nobody reads the status of what answers a queued call: one that tells of a fault of the function's own is a failure. */
+function judged(response: HandlerResponse): Outcome {
+  const status = statusOf(response.head);
+  if (status < 500) return response;
+  const error = new TreadleError("HANDLER_FAILED", `The function answered with status ${status}.`, { details: { status } });
+  return { state: "failed", error, response };
+}
+
+function statusOf(head: string): number {
+  try {
+    return Number((JSON.parse(head) as { statusCode?: unknown } | null)?.statusCode ?? 0);
+  } catch {
+    return 0;
   }
 }

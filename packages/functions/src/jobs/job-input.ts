@@ -24,6 +24,13 @@ export function jobInputText(input: FunctionCall["input"]): string {
   return JSON.stringify({ kind: "handler", request: { method, url, headers, ...bodyText(body) } });
 }
 
+/** What must be equal for an idempotency key to mean the same: of requests not the headers, which proxies and clients make anew each time. `text`: `jobInputText` of the input. */
+export function repeatedInput(input: FunctionCall["input"], text: string): string {
+  if (input.kind !== "handler") return text;
+  const { headers: _, ...rest } = (JSON.parse(text) as { request: KeptRequest }).request;
+  return JSON.stringify(rest);
+}
+
 export function jobInputOf(text: string): FunctionCall["input"] {
   const input = JSON.parse(text) as
     | Exclude<FunctionCall["input"], { kind: "handler" }>

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { isTreadleError, TreadleError } from "@treadle/errors";
+import type { Files } from "@treadle/files";
 import type { JobEnd, Store, TakenJob } from "@treadle/store";
 import type { Execution } from "../executions/execution.ts";
 import type { Functions } from "../functions.ts";
@@ -8,6 +9,7 @@ import { Alarm } from "./alarm.ts";
 import { Batches } from "./batches.ts";
 import { FunctionLimits } from "./function-limits.ts";
 import { jobInputOf } from "./job-input.ts";
+import { readInput } from "./kept-input.ts";
 import { isNotItsOwn, isWorthRetrying, retryDelayMs } from "./retry-policy.ts";
 
 /** A killed process's jobs are another's after this time. */
@@ -26,6 +28,7 @@ const RECORDING_RETRY_MS = 500;
 
 export interface JobWorkerOptions {
   readonly store: Store;
+  readonly files: Files;
   readonly functions: Functions;
   /** Executions at work at a time in this process. */
   readonly concurrency: number;
@@ -192,7 +195,7 @@ export class JobWorker implements AsyncDisposable {
       const execution = await this.#options.functions.call({
         workspace: job.workspace,
         function: job.call,
-        input: jobInputOf(job.input),
+        input: jobInputOf(await readInput(this.#options.files.blobs, job.input)),
         id: job.id,
         trigger: job.trigger,
         attempt: job.attempt,
@@ -233,6 +236,7 @@ export class JobWorker implements AsyncDisposable {
         attempt: job.attempt,
         error: short,
         errorText,
+        output: ending.output,
         logs: ending.logs,
         delayMs,
       });
@@ -291,6 +295,7 @@ export class JobWorker implements AsyncDisposable {
 
 function endingOf(execution: Execution, job: TakenJob): Ending {
   const { target, outcome, state, error, log } = execution;
+  const response = outcome === null || outcome.state === "succeeded" ? null : "error" in outcome ? outcome.response : outcome;
   return {
     version: target.version,
     language: target.language,
@@ -300,8 +305,8 @@ function endingOf(execution: Execution, job: TakenJob): Ending {
     output:
       outcome?.state === "succeeded"
         ? outcome.result
-        : outcome?.state === "responded"
-          ? responseText(outcome.head, outcome.body ?? Buffer.alloc(0))
+        : response
+          ? responseText(response.head, response.body ?? Buffer.alloc(0))
           : null,
     error,
     logs: log.entries.length === 0 ? null : JSON.stringify(log.entries),

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { TreadleError } from "@treadle/errors";
+import type { Files } from "@treadle/files";
 import { createExecutionId, type ExecutionRecord, type NewJob, type Store } from "@treadle/store";
 import type { FunctionCall } from "../call.ts";
 import type { Trigger } from "../executions/execution.ts";
@@ -7,8 +8,9 @@ import type { Functions } from "../functions.ts";
 import { Batches } from "./batches.ts";
 import { CallbackKeys, keyText } from "./callback-keys.ts";
 import { CallbackSender } from "./callback-sender.ts";
-import { jobInputOf, jobInputText, replayedInput, shownInputText } from "./job-input.ts";
+import { jobInputOf, jobInputText, repeatedInput, replayedInput, shownInputText } from "./job-input.ts";
 import { JobWorker } from "./job-worker.ts";
+import { keepInput, readInput } from "./kept-input.ts";
 import { Schedules } from "./schedules.ts";
 
 const ADDED_AT_ONCE = 200;
@@ -28,6 +30,7 @@ export interface JobsSettings {
 
 export interface JobsOptions {
   readonly store: Store;
+  readonly files: Files;
   readonly functions: Functions;
   readonly settings: JobsSettings;
   /** 32 bytes that callback keys are made of. */
@@ -66,7 +69,7 @@ export class Jobs implements AsyncDisposable {
 
   constructor(options: JobsOptions) {
     this.#options = options;
-    const { store, functions, settings, warn } = options;
+    const { store, files, functions, settings, warn } = options;
     this.#keys = new CallbackKeys(options.callbackSecret);
     this.#additions = new Batches(async (jobs) => {
       await store.jobs.add(jobs);
@@ -75,7 +78,7 @@ export class Jobs implements AsyncDisposable {
     }, ADDED_AT_ONCE);
     this.#callbacks = new CallbackSender({ store, keys: this.#keys, trusted: settings.trustedCallbacks, warn });
     this.#worker = new JobWorker({
-      ...{ store, functions, warn },
+      ...{ store, files, functions, warn },
       concurrency: settings.concurrency,
       onEnded: (id) => this.#ended(id),
     });
@@ -97,7 +100,7 @@ export class Jobs implements AsyncDisposable {
    * @throws UNKNOWN_WORKSPACE, UNKNOWN_FUNCTION, INVALID_PARAMETERS, BAD_REQUEST, SERVER_BUSY; CONFLICT: the idempotency key was used with another input
    */
   async submit(execution: NewExecution): Promise<ExecutionRecord> {
-    const { store, functions, settings } = this.#options;
+    const { store, files, functions, settings } = this.#options;
     const target = await functions.check(execution);
     const id = createExecutionId();
     const input = jobInputText(execution.input);
@@ -111,7 +114,7 @@ export class Jobs implements AsyncDisposable {
       version: target.version,
       language: target.language,
       trigger: execution.trigger ?? "async",
-      input,
+      input: await keepInput(files.blobs, input),
       shownInput: shownInputText(execution.input).slice(0, functions.settings.recordBytes),
       priority: execution.priority ?? 0,
       retries: execution.retries ?? 0,
@@ -125,7 +128,9 @@ export class Jobs implements AsyncDisposable {
     };
     if (idempotencyKey === undefined) await this.#additions.add(job);
     else {
-      const digest = createHash("sha256").update(`${execution.function}\n${input}`).digest();
+      const digest = createHash("sha256")
+        .update(`${execution.function}\n${repeatedInput(execution.input, input)}`)
+        .digest();
       const made = await store.jobs.addOnce(job, { key: idempotencyKey, digest, keptMs: settings.idempotencyMs });
       if (made !== id) return this.get(made);
       store.jobs.tell({ kind: "queued" });
@@ -158,13 +163,14 @@ export class Jobs implements AsyncDisposable {
     id: string,
     options: Omit<NewExecution, "workspace" | "function" | "input" | "trigger"> = {},
   ): Promise<ExecutionRecord> {
-    const { store, functions } = this.#options;
+    const { store, files, functions } = this.#options;
     const record = await store.executions.get(id);
     if (record === null) throw unknownExecution();
     const waiting = await store.jobs.input(id);
     const workspace = await functions.workspace(record.workspace);
     const contract = workspace.functions.find((each) => each.name === record.function)?.contract;
-    const input = waiting === null ? replayedInput(contract ?? "inline", record.input) : jobInputOf(waiting);
+    const input =
+      waiting === null ? replayedInput(contract ?? "inline", record.input) : jobInputOf(await readInput(files.blobs, waiting));
     return this.submit({ ...options, workspace: record.workspace, function: record.function, input, trigger: "replay" });
   }
 
@@ -184,7 +190,7 @@ export class Jobs implements AsyncDisposable {
         await hint.promise;
         clearTimeout(timer);
         // Synchronous ones are recorded a little behind their end.
-        if (this.#options.functions.live.find(id) === null && !(await store.jobs.input(id))) await store.executions.flush();
+        if (record.trigger === "sync" && this.#options.functions.live.find(id) === null) await store.executions.flush();
       } finally {
         waiters.delete(hint.resolve);
         if (waiters.size === 0) this.#waiting.delete(id);
@@ -197,9 +203,8 @@ export class Jobs implements AsyncDisposable {
     const { store, functions } = this.#options;
     const live = functions.live.find(id);
     const record = await store.executions.get(id);
-    if (record !== null && (isEnded(record) || live === null)) {
-      return record;
-    }
+    // One that has ended since, but whose end is not recorded yet, is what its row says.
+    if (record !== null && (isEnded(record) || live === null || live.outcome !== null)) return record;
     if (live !== null)
       return { ...functions.recordOf(live), ...(record?.attempts === undefined ? {} : { attempts: record.attempts }) };
     throw unknownExecution();

@@ -9,6 +9,7 @@ const NOT_ITS_OWN: ReadonlySet<ErrorCode> = new Set(["SERVER_BUSY", "QUEUE_FULL"
 /** What may end otherwise the next time. Everything else is a mistake of the caller or of the code as it is, and would be made again. */
 const WORTH_RETRYING: ReadonlySet<ErrorCode> = new Set([
   "THREW",
+  "HANDLER_FAILED",
   "TIMED_OUT",
   "CRASHED",
   "OUT_OF_MEMORY",

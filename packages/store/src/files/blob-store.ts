@@ -54,6 +54,7 @@ const isInUse = sql<boolean>`(
   OR EXISTS (SELECT FROM builds WHERE builds.log_sha256 = blobs.sha256)
   OR EXISTS (SELECT FROM build_layers WHERE build_layers.sha256 = blobs.sha256)
   OR EXISTS (SELECT FROM dependency_layers WHERE dependency_layers.sha256 = blobs.sha256)
+  OR EXISTS (SELECT FROM jobs WHERE jobs.input_sha256 = blobs.sha256)
 )`;
 
 export function createBlobStore(database: Kysely<Schema>, beforeChange: () => Promise<void>): BlobStore {

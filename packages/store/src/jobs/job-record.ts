@@ -1,5 +1,12 @@
 import type { ExecutionRecord } from "../execution-record.ts";
 
+/** The whole input of a job, as JSON text in its row or under its digest in storage. */
+export type JobInput = { readonly text: string } | { readonly sha256: string };
+
+export function toJobInput(row: { readonly input: string | null; readonly input_sha256: Buffer | null }): JobInput {
+  return row.input_sha256 === null ? { text: row.input ?? "" } : { sha256: row.input_sha256.toString("hex") };
+}
+
 /** An execution to be carried out later. */
 export interface NewJob {
   readonly id: string;
@@ -10,8 +17,7 @@ export interface NewJob {
   readonly version: number;
   readonly language: string;
   readonly trigger: ExecutionRecord["trigger"];
-  /** The whole input as JSON text. */
-  readonly input: string;
+  readonly input: JobInput;
   /** The input as the execution shows it, already cut to a cap. */
   readonly shownInput: string;
   /** Higher ones first. */
@@ -33,7 +39,7 @@ export interface TakenJob {
   readonly function: string;
   readonly call: string;
   readonly trigger: ExecutionRecord["trigger"];
-  readonly input: string;
+  readonly input: JobInput;
   readonly retries: number;
   readonly timeoutMs: number | null;
   /** How often it was begun, this time included. */
@@ -60,6 +66,8 @@ export interface FailedAttempt {
   readonly attempt: number;
   readonly error: { readonly code: string; readonly message: string };
   readonly errorText: string;
+  /** What it answered in spite of that. */
+  readonly output: string | null;
   readonly logs: string | null;
   readonly delayMs: number;
 }

@@ -6,7 +6,7 @@ import type { Schema } from "../schema.ts";
 import { guarded } from "../storage-error.ts";
 import { addJobs } from "./add-jobs.ts";
 import { endJobs } from "./end-jobs.ts";
-import type { FailedAttempt, JobEnd, NewJob, TakenJob } from "./job-record.ts";
+import { type FailedAttempt, type JobEnd, type JobInput, type NewJob, type TakenJob, toJobInput } from "./job-record.ts";
 import { type PassedOver, takeJobs } from "./take-jobs.ts";
 
 const CHANNEL = "treadle_jobs";
@@ -47,11 +47,11 @@ export interface JobStore {
   /** Ends an execution that has not ended with CANCELLED. False: it has ended, or is none of the queue's. */
   cancel(id: string, error: { readonly code: string; readonly text: string }): Promise<boolean>;
   /** The whole input of a job; null: there is none of this id. */
-  input(id: string): Promise<string | null>;
+  input(id: string): Promise<JobInput | null>;
   counts(): Promise<{ readonly queued: number; readonly running: number }>;
-  /** Tells other processes. */
+  /** Tells other processes; nobody while the connection of `listen` is away. */
   tell(news: JobNews): void;
-  /** Hears of other processes' news until it is disposed of. `onLost`: the connection broke, and news may be missed from here on. */
+  /** Hears of other processes' news, not of its own, until it is disposed of. `onLost`: the connection broke, and news may be missed from here on. */
   listen(onNews: (news: JobNews) => void, onLost: () => void): Promise<AsyncDisposable>;
   /** Removes keys that have expired. */
   prune(): Promise<void>;
@@ -65,6 +65,8 @@ export interface JobStoreParts {
 }
 
 export function createJobStore({ database, beforeChange, connect }: JobStoreParts): JobStore {
+  /** The connection that hears, and tells; null while there is none. */
+  let line: pg.Client | null = null;
   return {
     add: async (jobs) => {
       await beforeChange();
@@ -126,7 +128,7 @@ export function createJobStore({ database, beforeChange, connect }: JobStorePart
 
     end: (holder, ends) => guarded(() => endJobs(database, holder, ends)),
 
-    retry: (holder, { id, attempt, error, errorText, logs, delayMs }) =>
+    retry: (holder, { id, attempt, error, errorText, output, logs, delayMs }) =>
       guarded(async () => {
         const entry = JSON.stringify({ attempt, endedAt: Date.now(), ...error });
         const result = await sql`
@@ -135,7 +137,7 @@ export function createJobStore({ database, beforeChange, connect }: JobStorePart
               due_at = clock_timestamp() + ${delayMs} * interval '1 millisecond'
             WHERE execution_id = ${id} AND holder = ${holder} AND attempt = ${attempt} RETURNING execution_id
           )
-          UPDATE executions SET state = 'queued', error = ${errorText}, error_code = ${error.code}, logs = ${logs},
+          UPDATE executions SET state = 'queued', error = ${errorText}, error_code = ${error.code}, output = ${output}, logs = ${logs},
             attempts = CASE WHEN attempts IS NULL THEN '[' || ${entry} || ']' ELSE rtrim(attempts, ']') || ',' || ${entry} || ']' END
           FROM again WHERE id = again.execution_id`.execute(database);
         return (result.numAffectedRows ?? 0n) > 0n;
@@ -182,8 +184,12 @@ export function createJobStore({ database, beforeChange, connect }: JobStorePart
     input: async (id) => {
       if (!isExecutionId(id)) return null;
       return guarded(async () => {
-        const row = await database.selectFrom("jobs").select("input").where("execution_id", "=", id).executeTakeFirst();
-        return row?.input ?? null;
+        const row = await database
+          .selectFrom("jobs")
+          .select(["input", "input_sha256"])
+          .where("execution_id", "=", id)
+          .executeTakeFirst();
+        return row === undefined ? null : toJobInput(row);
       });
     },
 
@@ -197,25 +203,34 @@ export function createJobStore({ database, beforeChange, connect }: JobStorePart
       }),
 
     tell: (news) => {
-      if (connect === null) return;
-      const payload = news.kind === "queued" ? "" : news.id;
-      sql`SELECT pg_notify(${CHANNEL}, ${payload})`.execute(database).catch(() => {});
+      // Not over the pool: there a commit waits for the disk, and those that notify wait for each other.
+      line?.query("SELECT pg_notify($1, $2)", [CHANNEL, news.kind === "queued" ? "" : news.id]).catch(() => {});
     },
 
     listen: async (onNews, onLost) => {
       if (connect === null) return { [Symbol.asyncDispose]: async () => {} };
       const client = await connect();
       let closing = false;
-      client.on("notification", ({ payload = "" }) =>
-        onNews(payload === "" ? { kind: "queued" } : { kind: "cancelled", id: payload }),
-      );
-      client.on("end", () => {
-        if (!closing) onLost();
-      });
-      await client.query(`LISTEN ${CHANNEL}`);
+      try {
+        const { rows } = await client.query<{ pid: number }>("SELECT pg_backend_pid() AS pid");
+        client.on("notification", ({ processId, payload = "" }) => {
+          if (processId !== rows[0]?.pid) onNews(payload === "" ? { kind: "queued" } : { kind: "cancelled", id: payload });
+        });
+        client.on("end", () => {
+          if (line === client) line = null;
+          if (!closing) onLost();
+        });
+        await client.query(`LISTEN ${CHANNEL}`);
+      } catch (error) {
+        closing = true;
+        void client.end().catch(() => {});
+        throw error;
+      }
+      line = client;
       return {
         [Symbol.asyncDispose]: async () => {
           closing = true;
+          if (line === client) line = null;
           await client.end().catch(() => {});
         },
       };

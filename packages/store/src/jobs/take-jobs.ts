@@ -1,6 +1,6 @@
 import { type Kysely, sql } from "kysely";
 import type { Schema } from "../schema.ts";
-import type { TakenJob } from "./job-record.ts";
+import { type TakenJob, toJobInput } from "./job-record.ts";
 
 /** A function none of whose jobs are wanted now. */
 export interface PassedOver {
@@ -39,7 +39,7 @@ export async function takeJobs(
       FROM taken WHERE id = taken.execution_id
       RETURNING id, started_at
     )
-    SELECT taken.execution_id, workspace, function, call, trigger, input, retries, timeout_ms, attempt, failures,
+    SELECT taken.execution_id, workspace, function, call, trigger, input, input_sha256, retries, timeout_ms, attempt, failures,
       attempt - 1 - failures - released AS lost, begun.started_at
     FROM taken JOIN begun ON begun.id = taken.execution_id
     ORDER BY priority DESC, taken.execution_id`.execute(database);
@@ -49,7 +49,7 @@ export async function takeJobs(
     function: row.function,
     call: row.call,
     trigger: row.trigger,
-    input: row.input,
+    input: toJobInput(row),
     retries: row.retries,
     timeoutMs: row.timeout_ms,
     attempt: row.attempt,
@@ -65,7 +65,8 @@ interface Row {
   readonly function: string;
   readonly call: string;
   readonly trigger: TakenJob["trigger"];
-  readonly input: string;
+  readonly input: string | null;
+  readonly input_sha256: Buffer | null;
   readonly retries: number;
   readonly timeout_ms: number | null;
   readonly attempt: number;

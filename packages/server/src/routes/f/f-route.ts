@@ -145,8 +145,8 @@ export function createFunctionRoute(parts: FunctionRouteParts): (request: Incomi
     request.once("end", () => {
       const body = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
       const then = (target: CallableFunction) => {
-        if (bytes > target.requestBytes) throw tooLarge(target);
-        if (bytes > limit) throw tooLong(limit);
+        if (bytes > Math.min(limit, target.requestBytes))
+          throw isLater && bytes <= target.requestBytes ? tooLong(limit) : tooLarge(target);
         if (isLater) queue(request, response, address, target, body);
         else if (target.contract === "script") callScript(response, target, body);
         else call(request, response, address, target, body);
