@@ -13,6 +13,11 @@ final class Worker
 
     private readonly Logs $logs;
     private ?UserFunction $function = null;
+    /** What the last attempt to load failed with. */
+    private ?LoadFailure $failure = null;
+    private bool $isLoading = false;
+    /** Set when loading ended PHP's work: this process answers once, and cannot load again. */
+    private bool $isSpent = false;
     private float $loadSeconds = 0;
     private ?Connection $connection = null;
     /** Id of the execution in progress. */
@@ -33,6 +38,12 @@ final class Worker
         } catch (LoadFailure) {
             // The requests tell; each tries again.
         }
+        $this->serveAll();
+    }
+
+    /** Serves what the master lends. Does not return. */
+    private function serveAll(): never
+    {
         while (($socket = $this->next()) !== null) {
             $this->connection = new Connection($socket);
             try {
@@ -41,6 +52,9 @@ final class Worker
                 } while ($this->connection->keepAlive && $this->connection->hasMore());
             } catch (Disconnected) {
                 $this->connection->keepAlive = false;
+            }
+            if ($this->isSpent) {
+                break; // Without giving the connection back: it would be lent another.
             }
             $this->giveBack();
         }
@@ -64,12 +78,24 @@ final class Worker
         @socket_write($this->master, $keep ? self::KEEP : self::CLOSE, 1);
     }
 
+    /** @throws LoadFailure */
     private function load(): UserFunction
     {
+        if ($this->isSpent) {
+            throw $this->failure;
+        }
         if ($this->function === null) {
             $started = microtime(true);
-            $this->function = UserFunction::load($this->settings);
-            $this->loadSeconds = microtime(true) - $started;
+            $this->isLoading = true;
+            try {
+                $this->function = UserFunction::load($this->settings);
+                $this->failure = null;
+            } catch (LoadFailure $failure) {
+                throw $this->failure = $failure;
+            } finally {
+                $this->isLoading = false;
+                $this->loadSeconds = microtime(true) - $started;
+            }
         }
         return $this->function;
     }
@@ -94,15 +120,24 @@ final class Worker
         pcntl_signal(SIGTERM, SIG_DFL);
         pcntl_signal(SIGINT, SIG_IGN);
         register_shutdown_function(function (): void {
-            if ($this->running !== null) {
-                $error = error_get_last();
-                $this->leave($error === null ? 'The function has ended its process.' : "{$error['message']} in {$error['file']}:{$error['line']}");
+            if ($this->running === null && !$this->isLoading) {
+                return;
             }
+            $error = error_get_last();
+            $isFatal = $error !== null && ($error['type'] & (E_ERROR | E_PARSE | E_CORE_ERROR | E_COMPILE_ERROR | E_USER_ERROR)) !== 0;
+            $reason = !$isFatal ? 'The function has ended its process.' : "{$error['message']} in {$error['file']}:{$error['line']}";
+            if ($this->running !== null) {
+                $this->leave($reason, $this->isLoading ? 503 : 500);
+            }
+            $this->isLoading = false;
+            $this->isSpent = true;
+            $this->failure = new LoadFailure($reason);
+            $this->serveAll();
         });
     }
 
-    /** Answers the execution in progress with 500 and ends this process, of which nobody knows what user code still does. */
-    private function leave(string $reason): never
+    /** Answers the execution in progress and ends this process, of which nobody knows what user code still does. */
+    private function leave(string $reason, int $status = 500): never
     {
         if ($this->running !== null) {
             $id = $this->running;
@@ -112,7 +147,7 @@ final class Worker
             try {
                 $this->connection->keepAlive = false;
                 if (!$this->connection->answered) {
-                    $this->connection->answer(500, $this->idHeader($id), '');
+                    $this->connection->answer($status, $this->idHeader($id), '');
                 }
             } catch (Disconnected) {
                 // Nobody is there to be told.
@@ -129,9 +164,20 @@ final class Worker
         return [['content-type', 'text/plain; charset=utf-8'], ['x-open-runtimes-log-id', $this->logging ? $id : '']];
     }
 
-    private function plainText(Connection $connection, int $status, string $text): void
+    /** @param list<array{string, string}> $more headers */
+    private function plainText(Connection $connection, int $status, string $text, array $more = []): void
     {
-        $connection->answer($status, [['content-type', 'text/plain; charset=utf-8']], $text);
+        $connection->answer($status, [['content-type', 'text/plain; charset=utf-8'], ...$more], $text);
+    }
+
+    private function tellLoad(Connection $connection): void
+    {
+        $connection->drain();
+        if ($this->failure === null) {
+            $this->plainText($connection, 200, 'OK');
+        } else {
+            $this->plainText($connection, 503, $this->failure->getMessage(), [['x-open-runtimes-load', 'failed']]);
+        }
     }
 
     /** Answers one request. @throws Disconnected */
@@ -139,6 +185,9 @@ final class Worker
     {
         try {
             [$method, $target, $headers] = $connection->readHead();
+            if ($this->isSpent) {
+                $connection->keepAlive = false;
+            }
             if ($target === '/__opr/health' || $target === '/__opr/timings') {
                 $connection->drain();
                 $text = $target === '/__opr/health' ? 'OK' : @file_get_contents($this->settings->timings) . sprintf("load=%.3f\n", $this->loadSeconds);
@@ -149,6 +198,10 @@ final class Worker
             if (is_string($control)) {
                 $connection->drain();
                 $this->plainText($connection, 500, $control);
+                return;
+            }
+            if ($target === '/__opr/load') {
+                $this->tellLoad($connection);
                 return;
             }
             if ($connection->saysTooLarge()) {

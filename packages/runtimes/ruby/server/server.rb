@@ -57,6 +57,7 @@ module Treadle
       when "/__opr/timings" then plain(connection, 200, timings)
       else
         control = @settings.control(headers)
+        return tell_load(connection) if target == "/__opr/load"
         raise BodyTooLarge, "The request body is larger than 20 MiB." if connection.too_large?
 
         execute(connection, method, target, headers, control)
@@ -72,10 +73,18 @@ module Treadle
     end
 
     # An answer of the runtime's own.
-    def plain(connection, status, text)
+    def plain(connection, status, text, more = [])
       connection.drain
-      connection.answer(status, PLAIN, text)
+      connection.answer(status, PLAIN + more, text)
       true
+    end
+
+    # Tells what the last attempt to load came to, once it has ended.
+    def tell_load(connection)
+      @loading.synchronize { attempt_load rescue nil if @function.nil? && @failure.nil? }
+      return plain(connection, 200, "OK") if @function
+
+      plain(connection, 503, @failure.message, [%w[x-open-runtimes-load failed]])
     end
 
     def timings
@@ -85,12 +94,17 @@ module Treadle
 
     # Loads user code; a failure is tried again by the next request. @raise LoadFailure
     def load_function
-      @function || @loading.synchronize do
-        @function ||= begin
-          started = Process.clock_gettime(Process::CLOCK_MONOTONIC)
-          UserFunction.new(@settings).tap { @load_seconds = Process.clock_gettime(Process::CLOCK_MONOTONIC) - started }
-        end
-      end
+      @function || @loading.synchronize { @function || attempt_load }
+    end
+
+    def attempt_load
+      started = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+      @function = UserFunction.new(@settings)
+    rescue LoadFailure => e
+      @failure = e
+      raise
+    ensure
+      @load_seconds = Process.clock_gettime(Process::CLOCK_MONOTONIC) - started
     end
 
     def execute(connection, method, target, headers, control)
