@@ -174,10 +174,18 @@ function plainHeaders(headers) {
   return plain;
 }
 
-function plainText(response, statusCode, text) {
+function plainText(response, statusCode, text, more = []) {
   const body = toBuffer(text);
-  response.writeHead(statusCode, { "content-type": "text/plain; charset=utf-8", "content-length": body.length });
+  response.writeHead(statusCode, ["content-type", "text/plain; charset=utf-8", "content-length", `${body.length}`, ...more]);
   response.end(body);
+}
+
+/** What the error log says of code that did not load. */
+function failureText({ message, stack, file, line, column }) {
+  if (stack !== undefined) return stack.includes(message) ? stack : message;
+  return file === undefined || line === undefined
+    ? message
+    : `${message} (${file}:${line}${column === undefined ? "" : `:${column}`})`;
 }
 
 /** What is wrong with the runtime's own headers of a request, or the values they have. */
@@ -277,6 +285,7 @@ function serve() {
   const wayOut = openWayOut();
   const fission = settings.fission ? require("./fission.cjs").generic(settings) : null;
   let loading = null;
+  let lastLoad = null;
   let loadSeconds = 0;
   /** Loads user code; a failure is tried again by the next request. */
   const load = () => {
@@ -288,6 +297,7 @@ function serve() {
       if (handler.error !== null) loading = null;
       return handler;
     })();
+    lastLoad = loading;
     return loading;
   };
 
@@ -304,6 +314,12 @@ function serve() {
     if (control.refusal !== null) {
       request.resume();
       plainText(response, 500, control.refusal);
+      return;
+    }
+    if (request.url === "/__opr/load" && fission === null) {
+      const { error } = await lastLoad;
+      if (error === null) plainText(response, 200, "OK");
+      else plainText(response, 503, failureText(error), ["x-open-runtimes-load", "failed"]);
       return;
     }
     let handler = fission === null ? await load() : null;
@@ -344,8 +360,7 @@ function serve() {
     let answer;
     if (handler.error === null) answer = await execute(handler, execution, head, body, begin);
     else {
-      const { message, stack } = handler.error;
-      logs.append(execution, logs.ERROR, stack?.includes(message) ? stack : message);
+      logs.append(execution, logs.ERROR, failureText(handler.error));
       execution.ended = true;
       answer = { statusCode: 503, headers: [], body: NOTHING };
     }

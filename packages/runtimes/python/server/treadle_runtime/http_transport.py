@@ -76,10 +76,14 @@ def serve():
         set_environment(open_way_out())
     http_logs.write_out(b"HTTP server successfully started!\n")
     Server.timings["startup"] = monotonic() - _started
+    # Held before the first request can come: code is to be loaded on the main thread, where Python lets it set signal handlers.
+    Server.loading.acquire()
     start_new_thread(_accept, (listener,))
-    # On the main thread, where Python lets code set signal handlers.
-    if not Server.fission:
-        _load(environment)
+    try:
+        if not Server.fission:
+            _load_held(environment)
+    finally:
+        Server.loading.release()
     while True:
         sleep(3600)
 
@@ -134,24 +138,27 @@ def _listener(environment):
 def _load(environment=os.environ):
     """Loads the function, unless it is loaded; what failed is tried again. Others wait meanwhile."""
     with Server.loading:
-        if Server.contract is not None and not Server.contract.errors:
-            return
-        begun = monotonic()
-        if environment.get("TREADLE_DEPENDENCIES") and Server.contract is None:
-            from .load import add_dependencies
+        if Server.contract is None or Server.contract.errors:
+            _load_held(environment)
 
-            add_dependencies(environment["TREADLE_DEPENDENCIES"])
-        directory = environment.get("TREADLE_CODE") or "/usr/local/server/src/function"
-        entrypoint = environment.get("OPEN_RUNTIMES_ENTRYPOINT") or "main.py"
-        if environment.get("TREADLE_CONTRACT") == "script":
-            from .script import ScriptContract
 
-            Server.contract = ScriptContract(directory, entrypoint)
-        else:
-            from .handler import HandlerContract
+def _load_held(environment):
+    begun = monotonic()
+    if environment.get("TREADLE_DEPENDENCIES") and Server.contract is None:
+        from .load import add_dependencies
 
-            Server.contract = HandlerContract(directory, entrypoint)
-        Server.timings["load"] = monotonic() - begun
+        add_dependencies(environment["TREADLE_DEPENDENCIES"])
+    directory = environment.get("TREADLE_CODE") or "/usr/local/server/src/function"
+    entrypoint = environment.get("OPEN_RUNTIMES_ENTRYPOINT") or "main.py"
+    if environment.get("TREADLE_CONTRACT") == "script":
+        from .script import ScriptContract
+
+        Server.contract = ScriptContract(directory, entrypoint)
+    else:
+        from .handler import HandlerContract
+
+        Server.contract = HandlerContract(directory, entrypoint)
+    Server.timings["load"] = monotonic() - begun
 
 
 def _serve_connection(sock):
@@ -195,7 +202,17 @@ def _refusal(head):
         return 500, TEXT, b'Header "x-open-runtimes-timeout" must be an integer greater than 0.'
     if head.headers.get("x-open-runtimes-logging", "") not in ("", "enabled", "disabled"):
         return 500, TEXT, b'Header "x-open-runtimes-logging" must be either "enabled" or "disabled".'
+    if path == "/__opr/load" and not Server.fission:
+        return _load_outcome()
     return None
+
+
+def _load_outcome():
+    with Server.loading:
+        error = Server.contract.errors.get("")
+    if error is None:
+        return 200, TEXT, b"OK"
+    return 503, [*TEXT, ("x-open-runtimes-load", "failed")], _failure(error).encode("utf-8", "replace")
 
 
 def _timings():
@@ -396,7 +413,7 @@ def _run(run):
     try:
         if Server.contract.errors:
             error = Server.contract.errors[""]
-            execution.log(ERROR_LEVEL, error.get("stack") or _described(error))
+            execution.log(ERROR_LEVEL, _failure(error))
             run.settle((503, TEXT, b""))
             return
         value = Server.contract.call(run.request, execution)
@@ -442,7 +459,10 @@ def _begin_stream(run, value):
     return run.pieces
 
 
-def _described(error):
+def _failure(error):
+    """What the error log says of code that did not load."""
+    if error.get("stack"):
+        return error["stack"]
     place = ":" + str(error["line"]) if "line" in error else ""
     return error["message"] + (" (" + error["code"] + place + ")")
 
