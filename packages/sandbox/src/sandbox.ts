@@ -110,7 +110,8 @@ export interface Sandbox extends AsyncDisposable {
 /** What `doctor` prints for one thing the sandbox wants of the machine. */
 export interface Finding {
   readonly name: string;
-  readonly status: "ok" | "degraded" | "missing";
+  /** `absent`: not there, which only those miss who want it. */
+  readonly status: "ok" | "absent" | "degraded" | "missing";
   /** What was seen, in one sentence. */
   readonly message: string;
   /** The exact command or change that mends it, when there is one. */

@@ -8,7 +8,10 @@ import type { Settings } from "../../settings/settings.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..", "..", "..", "..");
 
-/** The languages of this machine. Without Node's runtime nothing runs; without another only its functions do not. */
+/** What a language is to Treadle: without Node nothing runs, Python is what people expect; the others are for those who use them. */
+const WITHOUT: Readonly<Record<string, Finding["status"]>> = { node: "missing", python: "degraded" };
+
+/** The languages of this machine. */
 export async function examineRuntimes(): Promise<Finding[]> {
   const { available, missing } = await findRuntimes();
   return [
@@ -16,7 +19,7 @@ export async function examineRuntimes(): Promise<Finding[]> {
       ({ language, version }): Finding => ({ name: language, status: "ok", message: `Functions run on ${version}.` }),
     ),
     ...missing.map(({ language, reason, remedy }): Finding => {
-      return { name: language, status: language === "node" ? "missing" : "degraded", message: reason, remedy };
+      return { name: language, status: WITHOUT[language] ?? "absent", message: reason, remedy };
     }),
   ];
 }
