@@ -7,12 +7,14 @@ import type { BuildInstallation, BuildRecord, DependencyLayerRecord } from "@tre
 import type { InstalledDependencies } from "../dependencies/index.ts";
 import { dependencyKey } from "./build-key.ts";
 import type { BuildTools, BuildWork } from "./build-work.ts";
+import { withDevelopmentDependencies } from "./development-dependencies.ts";
 import { type WalkedTree, walkTree } from "./layers/pack-layer.ts";
 import { packTree } from "./layers/pack-tree.ts";
 import { readLayer } from "./layers/read-layer.ts";
 import { unpackLayer } from "./layers/unpack-layer.ts";
 import { isManifest, namesPackages, rootManifests } from "./manifest-files.ts";
 import { buildFailure } from "./steps/build-failure.ts";
+import { credentialsOf } from "./steps/credentials.ts";
 import { runStep } from "./steps/run-step.ts";
 
 /** Fetches under way in this process, by key: who wants the same waits, and finds it there. */
@@ -25,6 +27,8 @@ export async function fetchedLayer(
   tools: BuildTools,
   work: BuildWork,
 ): Promise<DependencyLayerRecord> {
+  // Also where nothing is fetched: what was fetched before may name its registry.
+  if (runtime.build.fetch !== null) work.log.hide(await credentialsOf(runtime.build.fetch));
   const manifests: [string, string][] = [];
   const names = runtime.build.manifestFiles;
   await readLayer(
@@ -118,16 +122,42 @@ async function lockDigest(tree: WalkedTree): Promise<string | null> {
   return hash.digest("hex");
 }
 
-/** What npm or uv installed for a source that has a manifest of theirs; null: it has none. */
+/** What npm or uv installed for a source that has a manifest of theirs. */
+export interface InstalledPackages {
+  /** What the function runs with; null: nothing. */
+  readonly runs: Installed | null;
+  /** What its build command is run with: development dependencies as well. Mostly the same. */
+  readonly builds: Installed | null;
+}
+
+export interface Installed {
+  readonly dependencies: InstalledDependencies;
+  readonly installation: BuildInstallation;
+}
+
+/** Installs what a source's manifest names, and, for its build command, what only that needs. */
 export async function installedPackages(
   record: BuildRecord,
   runtime: Runtime,
   tools: BuildTools,
   work: BuildWork,
-): Promise<{ readonly installed: InstalledDependencies; readonly installation: BuildInstallation } | null> {
+): Promise<InstalledPackages> {
   const files = await rootManifests(tools.files, record.sourceSha256, runtime.build.manifestFiles, work.signal);
-  if (!namesPackages(files)) return null;
-  work.log.say(`install: ${Object.keys(files).join(", ")} by ${runtime.build.installer}`);
+  const withDevelopment =
+    record.command === null || runtime.build.installer !== "npm" ? null : withDevelopmentDependencies(files);
+  const runs = namesPackages(files) ? await install(files, "", runtime, tools, work) : null;
+  if (withDevelopment === null) return { runs, builds: runs };
+  return { runs, builds: await install(withDevelopment, " with devDependencies, for the build command", runtime, tools, work) };
+}
+
+async function install(
+  files: Readonly<Record<string, string>>,
+  what: string,
+  runtime: Runtime,
+  tools: BuildTools,
+  work: BuildWork,
+): Promise<Installed> {
+  work.log.say(`install: ${Object.keys(files).join(", ")} by ${runtime.build.installer}${what}`);
   const output = work.log.output();
   let shown = "";
   const began = performance.now();
@@ -144,10 +174,12 @@ export async function installedPackages(
   work.signal.addEventListener("abort", stop);
   try {
     // An installation goes on for others who wait for it; this build need not.
-    const installed = await Promise.race([installing, stopped.promise]);
+    const dependencies = await Promise.race([installing, stopped.promise]);
     output.end();
-    work.log.say(`install done in ${((performance.now() - began) / 1000).toFixed(1)} s: ${installed.packages.length} packages.`);
-    return { installed, installation: { language: runtime.language, files, lockText: installed.lockText } };
+    work.log.say(
+      `install done in ${((performance.now() - began) / 1000).toFixed(1)} s: ${dependencies.packages.length} packages.`,
+    );
+    return { dependencies, installation: { language: runtime.language, files, lockText: dependencies.lockText } };
   } catch (error) {
     output.end();
     if (isTreadleError(error) && error.code === "INSTALL_FAILED") {

@@ -73,16 +73,20 @@ async function seeDependencies(
   const { fetch, installer } = runtime.build;
   const target = "/dependencies";
   if (installer !== null) {
-    const found = await installedPackages(record, runtime, tools, work);
-    if (found !== null) {
-      const { directory, digest } = found.installed;
+    const { runs, builds } = await installedPackages(record, runtime, tools, work);
+    if (builds !== null) {
+      const { directory } = builds.dependencies;
       // Node looks into the folders above the source by itself; what Python looks for has to be said.
       const mounts: Mount[] = [{ source: directory, target, access: "read-only" }];
       if (installer === "npm")
         mounts.push({ source: join(directory, "node_modules"), target: "/node_modules", access: "read-only" });
       const environment: Record<string, string> =
         installer === "npm" ? { NODE_PATH: `${target}/node_modules` } : { PYTHONPATH: target };
-      return { mounts, environment, layer: null, lockDigest: digest, installation: found.installation };
+      return {
+        ...{ mounts, environment, layer: null },
+        lockDigest: runs?.dependencies.digest ?? null,
+        installation: runs?.installation ?? null,
+      };
     }
   } else if (fetch !== null) {
     const layer = await fetchedLayer(record, runtime, tools, work);

@@ -87,9 +87,12 @@ test("what failed may be tried again, and says the step, the status and what it 
     },
   });
   expect(failed.text).toContain("The step compile failed.");
-  expect(errors).toEqual([
-    expect.objectContaining({ step: "compile", exitCode: 3, limit: null, lastLines: expect.arrayContaining(["fine"]) }),
-  ]);
+  // It is told after it is durable.
+  await expect
+    .poll(() => errors)
+    .toEqual([
+      expect.objectContaining({ step: "compile", exitCode: 3, limit: null, lastLines: expect.arrayContaining(["fine"]) }),
+    ]);
   await expect(builds.artifact(first.id)).rejects.toMatchObject({ code: "BUILD_FAILED" });
   const second = await builds.request({ source, ...request(failing) });
   expect(second.id).not.toBe(first.id);

@@ -122,6 +122,46 @@ test("a fetch step reaches its registries and nothing else", async () => {
   server.close();
 });
 
+test("credentials of registries are shown as stars, whatever of the operator's configuration they stand in", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "treadle-settings-"));
+  await writeFile(
+    join(folder, "settings.xml"),
+    "<server><username>builder</username><password>of-maven-1</password></server><value>Bearer of-header-2</value>",
+  );
+  await writeFile(
+    join(folder, "config.toml"),
+    '[registries.own]\ntoken = "of-cargo-3"\nindex = "sparse+https://of-index-4@crates.invalid/"',
+  );
+  const secrets = ["of-maven-1", "of-header-2", "of-cargo-3", "of-index-4", "of-proxy-5", "p@ss word-6", "of-variable-7"];
+  const script = `cat /settings/settings.xml /settings/config.toml; echo "$GOPROXY" >&2; echo "$CARGO_REGISTRIES_OWN_TOKEN"
+    echo 'p@ss word-6'; echo ${Buffer.from("user:of-proxy-5").toString("base64")}; echo shown; exit 3`;
+  const plain = await shellRuntime("confiding", { fetch: script });
+  const step = plain.build.fetch as NonNullable<Runtime["build"]["fetch"]>;
+  const environment = {
+    ...step.environment,
+    GOPROXY: "https://user:of-proxy-5@go.invalid,https://user:p%40ss%20word-6@more.invalid|direct",
+    CARGO_REGISTRIES_OWN_TOKEN: "of-variable-7",
+  };
+  const mounts = [{ source: folder, target: "/settings", access: "read-only" }] as const;
+  const files = ["settings.xml", "config.toml"].map(
+    (name) => ({ source: join(folder, name), target: `/settings/${name}`, access: "read-only" }) as const,
+  );
+  for (const mounted of [files, mounts]) {
+    const runtime: Runtime = { ...plain, build: { ...plain.build, fetch: { ...step, environment, mounts: mounted } } };
+    await using own = await setWorkbench({ runtimes: [runtime], settings });
+    const source = await own.builds.takeSource(await sourceOf({ "main.sh": "x" }));
+    const { id } = await own.builds.request({ source, runtime, entrypoint: null, command: null });
+    const failed = await ended(own.builds, id);
+    expect(failed.text).toContain("shown");
+    expect(failed.text).toContain("***");
+    for (const secret of [...secrets, Buffer.from("user:of-proxy-5").toString("base64").slice(8)]) {
+      expect(failed.text).not.toContain(secret);
+      expect(failed.error?.message).not.toContain(secret);
+    }
+  }
+  await rm(folder, { recursive: true });
+});
+
 test.each<[string, string, RegExp]>([
   ["a link out", "ln -s ../../../etc/passwd /artifact/l", /link that leads out.*"l"/],
   ["an absolute link", "ln -s /etc/passwd /artifact/l", /link that leads out.*"l"/],

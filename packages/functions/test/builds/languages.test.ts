@@ -1,5 +1,6 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import type { Runtime } from "@treadle/runtimes";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { sourceOf } from "./archives.ts";
@@ -85,6 +86,56 @@ test("packages of a package.json are installed, are there for the build command,
   expect(directory).toContain(built.lockDigest ?? "no digest");
   expect(await bench.store.builds.installedDigests()).toEqual(new Set([built.lockDigest]));
 });
+
+test("a build command finds development dependencies, with and without a lock; the function runs without them", async () => {
+  const manifest = {
+    devDependencies: { typescript: "5.9.3" },
+    dependencies: { "is-number": "7.0.0" },
+    scripts: { build: "tsc" },
+  };
+  const files = {
+    "src/index.ts":
+      "export default async ({ res }: { res: { json(body: unknown): unknown } }): Promise<unknown> => res.json({ language: 'node' });\n",
+    "tsconfig.json": JSON.stringify({
+      compilerOptions: { module: "nodenext", target: "es2023", outDir: "dist", types: [], strict: true },
+      include: ["src"],
+    }),
+    "package.json": JSON.stringify({ type: "module", ...manifest }),
+  };
+  const built = await build(bench.node, files, "npm run build", "dist/index.js");
+  expect(built.state, built.text).toBe("ready");
+  const { code } = await bench.builds.artifact(built.id);
+  const made = (await import(pathToFileURL(join(code, "dist/index.js")).href)) as { default(context: object): Promise<unknown> };
+  expect(await made.default({ res: { json: (body: unknown) => body } })).toEqual({ language: "node" });
+  const { directory } = (await (await bench.builds.installed(built.id))?.()) ?? { directory: "" };
+  expect((await readdir(join(directory, "node_modules"))).filter((name) => !name.startsWith("."))).toEqual(["is-number"]);
+  const { packages: locked, root } = lockOf(await bench.store.builds.installation(built.id));
+  const lock = JSON.stringify({
+    ...{ name: "x", version: "1.0.0", lockfileVersion: 3, requires: true },
+    packages: {
+      "": { ...root, devDependencies: manifest.devDependencies },
+      ...locked,
+      "node_modules/typescript": {
+        ...{ version: "5.9.3", dev: true, license: "Apache-2.0", bin: { tsc: "bin/tsc", tsserver: "bin/tsserver" } },
+      },
+    },
+  });
+  const withLock = await build(bench.node, { ...files, "package-lock.json": lock }, "npm run build", "dist/index.js");
+  expect(withLock.state, withLock.text).toBe("ready");
+  const onlyForBuilding = { "package.json": JSON.stringify({ type: "module", ...manifest, dependencies: {} }) };
+  const bare = await build(bench.node, { ...files, ...onlyForBuilding }, "npm run build", "dist/index.js");
+  expect(bare.state, bare.text).toBe("ready");
+  expect(await bench.builds.installed(bare.id)).toBeNull();
+  const wrong = await build(bench.node, { ...files, "src/index.ts": "export const a: number = 'text';" }, "npm run build");
+  expect(wrong.state).toBe("failed");
+  expect(wrong.error?.message).toContain("TS2322");
+});
+
+/** The packages of a lock, and what it says of the source itself. */
+function lockOf(installation: { readonly lockText: string } | null) {
+  const { "": root, ...packages } = (JSON.parse(installation?.lockText ?? "{}") as { packages: Record<string, object> }).packages;
+  return { root, packages };
+}
 
 test("a package.json without packages installs nothing, and one that cannot be installed fails the build", async () => {
   const bare = await build(bench.node, { "index.js": "1", "package.json": '{"type": "module"}' }, null, "index.js");

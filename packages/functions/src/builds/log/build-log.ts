@@ -1,3 +1,4 @@
+import { type Mask, maskOf } from "../../variables/mask.ts";
 import type { BuildLogLine } from "../builds.ts";
 import { cleaned, LineSplitter } from "./line-splitter.ts";
 
@@ -9,7 +10,8 @@ const LAST_LINES = 20;
 export class BuildLog {
   readonly lines: BuildLogLine[] = [];
   readonly #maxBytes: number;
-  readonly #hidden: string[] = [];
+  #hidden: readonly string[] = [];
+  #mask: Mask | null = null;
   #bytes = 0;
   #full = false;
   #closed = false;
@@ -20,14 +22,16 @@ export class BuildLog {
     this.#maxBytes = maxBytes;
   }
 
-  /** From now on these texts are shown as stars. */
+  /** From now on these texts are shown as stars, also encoded (a Basic authorization). */
   hide(secrets: readonly string[]): void {
-    this.#hidden.push(...secrets.filter((secret) => secret.length >= 4));
+    if (secrets.length === 0) return;
+    this.#hidden = [...this.#hidden, ...secrets];
+    this.#mask = maskOf(this.#hidden);
   }
 
   /** A line of our own; never dropped, since there are few. */
   say(text: string): void {
-    this.#push("treadle", cleaned(text));
+    this.#push("treadle", this.#masked(cleaned(text)));
   }
 
   /** Where the output of one step goes. `end` it when the step has ended. */
@@ -76,8 +80,7 @@ export class BuildLog {
   }
 
   #take(stream: "stdout" | "stderr", raw: string): void {
-    let text = raw;
-    for (const secret of this.#hidden) text = text.replaceAll(secret, "***");
+    const text = this.#masked(raw);
     this.#last.push(text);
     if (this.#last.length > LAST_LINES) this.#last.shift();
     if (this.#full) return;
@@ -87,6 +90,10 @@ export class BuildLog {
       return;
     }
     this.#push(stream, text);
+  }
+
+  #masked(text: string): string {
+    return this.#mask === null ? text : this.#mask(text);
   }
 
   #push(stream: BuildLogLine["stream"], text: string): void {

@@ -66,6 +66,8 @@ async function toAccess(
     if (key === "registry" || key.endsWith(":registry")) {
       hosts.push(hostOf(value));
       trusted.push(registryHost(value));
+      const { username, password } = new URL(value);
+      for (const part of [username, password]) if (part !== "") secrets.push(part, decodeURIComponent(part));
     }
     // Quoted as JSON, which npm's ini reads, so that a `;` or `#` in a token stays part of it.
     lines.push(`${key}=${/^[\w./:@+-]*$/.test(value) ? value : JSON.stringify(value)}`);
