@@ -75,6 +75,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
     if (target == "/__opr/timings") return afterBody([this] { sayTimings(); });
     control = Control::read(head, server.settings);
     if (!control.refusal.empty()) return afterBody([this] { sayText(500, control.refusal, true); });
+    // Code that is compiled in has loaded.
+    if (target == "/__opr/load") return afterBody([this] { sayText(200, "OK", true); });
     const auto length = parser->content_length();
     const bool isShort = !parser->chunked() && (!length || *length <= SHORT_BODY_BYTES);
     if (isShort) return afterBody([this] { execute(true); });

@@ -51,6 +51,7 @@ namespace Treadle
                 body.Discard();
                 Plain(413, BodyTooLarge.Text);
             }
+            else if (head.Target == "/__opr/load") TellLoad();
             else Work();
             if (!keepsAlive || Volatile.Read(ref claimed) > 1) return false;
             if (!body.IsComplete) body.Discard();
@@ -93,11 +94,19 @@ namespace Treadle
             return Interlocked.CompareExchange(ref claimed, by, 0) == 0;
         }
 
-        private void Plain(int status, string text)
+        private void Plain(int status, string text, string moreHead = "")
         {
             if (!Claim(1)) return;
-            StringBuilder top = ResponseHead.Begin(status).Append("content-type: text/plain; charset=utf-8\r\n");
+            StringBuilder top = ResponseHead.Begin(status).Append("content-type: text/plain; charset=utf-8\r\n").Append(moreHead);
             Send(top, Encoding.UTF8.GetBytes(text), status);
+        }
+
+        /// <summary>Tells what the last attempt to load came to, once it has ended.</summary>
+        private void TellLoad()
+        {
+            string failure = server.LastLoad().Failure;
+            if (failure == null) Plain(200, "OK");
+            else Plain(503, failure, "x-open-runtimes-load: failed\r\n");
         }
 
         /// <summary>Sends head and body; a body that the request or the status rules out is left away.</summary>

@@ -26,6 +26,7 @@ namespace Treadle
         private readonly object loading = new object();
         private Timer watcher;
         private UserFunction function;
+        private UserFunction lastLoad;
         private double loadSeconds;
 
         internal Server(Settings settings)
@@ -117,8 +118,15 @@ namespace Treadle
                 UserFunction loaded = UserFunction.Load(Settings.Code, Settings.Entrypoint);
                 loadSeconds = watch.Elapsed.TotalSeconds;
                 if (loaded.Failure == null) function = loaded;
+                lastLoad = loaded;
                 return loaded;
             }
+        }
+
+        /// <summary>What the last attempt to load came to; the first, if there was none.</summary>
+        internal UserFunction LastLoad()
+        {
+            lock (loading) return lastLoad ?? Function();
         }
 
         /// <summary>Looks now and then whether the exchange's caller is still there.</summary>

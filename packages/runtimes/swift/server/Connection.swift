@@ -136,6 +136,8 @@ final class Connection: @unchecked Sendable {
       return try say(500, "Header \"x-open-runtimes-logging\" must be either \"enabled\" or \"disabled\".")
     }
     guard let body else { return try say(413, "The request body is larger than 20 MiB.") }
+    // Code that is compiled in has loaded.
+    if words[1] == "/__opr/load" { return try say(200, "OK") }
     let silent = control("logging") == "disabled"
     let logger = RuntimeLogger(id: logId(control("log-id")), silent: silent, journal: journal)
     var request = RuntimeRequest()

@@ -16,13 +16,15 @@ sub new {
     return bless { settings => $settings, connection => $connection, head => $head }, $class;
 }
 
-# Answers. False: the connection cannot be used again. `load` gives why user code cannot be run, or undef.
+# Answers. False: the connection cannot be used again. `load` tries again and gives why user code cannot be run, or undef; `failure`: the same
+# of the last attempt.
 sub run {
-    my ($self, $load) = @_;
+    my ($self, $load, $failure) = @_;
     my $head = $self->{head};
     if ($head->{target} eq '/__opr/health') { $self->plain(200, 'OK') }
     elsif ($head->{target} eq '/__opr/timings') { $self->plain(200, "load=0\n") }
     elsif (defined(my $refusal = $self->control)) { $self->plain(500, $refusal) }
+    elsif ($head->{target} eq '/__opr/load') { $self->tell_load($failure) }
     else { $self->work($load) }
     return 0 unless $head->{keeps};
     1 while defined $self->{connection}->read_body;
@@ -165,8 +167,17 @@ sub fail {
 }
 
 sub plain {
-    my ($self, $status, $text) = @_;
-    return $self->send("HTTP/1.1 $status \r\ncontent-type: text/plain; charset=utf-8\r\n", $text, $status);
+    my ($self, $status, $text, $more) = @_;
+    my $top = "HTTP/1.1 $status \r\ncontent-type: text/plain; charset=utf-8\r\n";
+    return $self->send($top . ($more // ''), $text, $status);
+}
+
+sub tell_load {
+    my ($self, $failure) = @_;
+    return $self->plain(200, 'OK') unless defined $failure;
+    chomp $failure;
+    utf8::encode($failure) if utf8::is_utf8($failure);
+    return $self->plain(503, $failure, "x-open-runtimes-load: failed\r\n");
 }
 
 sub send {

@@ -90,7 +90,7 @@ sub serve {
     eval {
         while (my $head = $connection->read_head) {
             my $exchange = Treadle::Exchange->new($settings, $connection, $head);
-            last unless $exchange->run(sub { defined $failure ? load($settings) : undef });
+            last unless $exchange->run(sub { defined $failure ? load($settings) : undef }, $failure);
         }
         1;
     } or $connection->refuse($@);

@@ -27,6 +27,7 @@ final class Exchange implements Runnable {
   final RequestBody body;
   private final AtomicBoolean claimed = new AtomicBoolean();
   private volatile boolean streaming;
+  private boolean asksForLoad;
   private volatile Execution execution;
   private Settings settings;
   private Server server;
@@ -57,6 +58,7 @@ final class Exchange implements Runnable {
     }
     if (head.length > RequestBody.MOST_BYTES) return false;
     execution = new Execution(logId(), !logging.equals("disabled"));
+    asksForLoad = head.target.equals("/__opr/load");
     return false;
   }
 
@@ -78,10 +80,14 @@ final class Exchange implements Runnable {
 
   /** Answers without waiting. Always true. */
   private boolean plain(int status, String text) {
+    return plain(status, text, "");
+  }
+
+  private boolean plain(int status, String text, String moreHead) {
     if (!claimed.compareAndSet(false, true)) return true;
     byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
     StringBuilder top = ResponseHead.begin(status);
-    top.append("content-type: text/plain; charset=utf-8\r\n");
+    top.append("content-type: text/plain; charset=utf-8\r\n").append(moreHead);
     connection.writeNow(framed(top, bytes, status));
     connection.answered(true);
     return true;
@@ -104,6 +110,7 @@ final class Exchange implements Runnable {
   public void run() {
     try {
       if (execution == null) tooLarge();
+      else if (asksForLoad) tellLoad();
       else work();
     } catch (IOException e) {
       connection.close();
@@ -111,6 +118,13 @@ final class Exchange implements Runnable {
       Logs.announce("A request failed: " + trace(e));
       connection.close();
     }
+  }
+
+  /** Tells what the last attempt to load came to, once it has ended. */
+  private void tellLoad() {
+    String failure = server.lastLoad().failure();
+    if (failure == null) plain(200, "OK", "");
+    else plain(503, failure, "x-open-runtimes-load: failed\r\n");
   }
 
   private void tooLarge() throws IOException {

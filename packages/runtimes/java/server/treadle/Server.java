@@ -32,6 +32,7 @@ final class Server {
   private final ThreadPoolExecutor workers;
   private ScheduledThreadPoolExecutor clock;
   private UserFunction function;
+  private UserFunction lastLoad;
   private double loadSeconds;
 
   /** `known`: a function that is loaded already, or null. */
@@ -120,7 +121,13 @@ final class Server {
     UserFunction loaded = UserFunction.load(settings.code, settings.entrypoint);
     loadSeconds = (System.nanoTime() - started) / 1e9;
     if (loaded.failure() == null) function = loaded;
+    lastLoad = loaded;
     return loaded;
+  }
+
+  /** What the last attempt to load came to; the first, if there was none. */
+  synchronized UserFunction lastLoad() {
+    return lastLoad == null ? function() : lastLoad;
   }
 
   synchronized ScheduledThreadPoolExecutor clock() {

@@ -182,6 +182,8 @@ where
         }
     }
     match Control::read(request.headers(), &server.settings) {
+        // Code that is compiled in has loaded.
+        Ok(_) if request.uri() == "/__opr/load" => Ok(plain_text(200, "OK")),
         Ok(control) => execute(server, request, control).await,
         Err(refusal) => {
             let mut body = request.into_body();

@@ -78,6 +78,8 @@ Future<void> _answer(
   if (logging.isNotEmpty && logging != 'enabled' && logging != 'disabled') {
     return refuse('Header "x-open-runtimes-logging" must be either "enabled" or "disabled".');
   }
+  // Code that is compiled in has loaded.
+  if ('${request.uri}' == '/__opr/load') return _text(response, 200, 'OK');
   final asked = control('log-id');
   final id = RegExp(r'^[A-Za-z0-9_-]{1,64}$').hasMatch(asked) ? asked : (settings.development ? 'dev' : _newLogId());
 
