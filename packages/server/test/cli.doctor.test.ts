@@ -53,7 +53,7 @@ test("prints one line per finding, with the command that mends what is not well"
   const env = { ...ownEnvironment(), TREADLE_PYTHON: join(folder, "no-python") };
   const { stdout } = await runTreadle(["doctor", "--data-dir", folder], { env });
   const lines = stdout.trimEnd().split("\n");
-  for (const line of lines) expect(line).toMatch(/^(ok|degraded|missing) +\S.*: \S|^ {10}mend it: \S/);
+  for (const line of lines) expect(line).toMatch(/^(ok|absent|degraded|missing) +\S.*: \S|^ {10}(mend it|to have it): \S/);
   const python = lines.findIndex((line) => /^degraded +python: /.test(line));
   expect(python).toBeGreaterThan(0);
   expect(lines[python + 1]).toContain("mend it: Set TREADLE_PYTHON");
