@@ -13,8 +13,8 @@ const EMPTY = new Uint8Array(0);
 const { setTimeout, clearTimeout } = globalThis;
 const now = performance.now.bind(performance);
 
-function plainText(status, text) {
-  return new Response(text, { status, headers: { "content-type": "text/plain; charset=utf-8" } });
+function plainText(status, text, more = {}) {
+  return new Response(text, { status, headers: { "content-type": "text/plain; charset=utf-8", ...more } });
 }
 
 /** The body of a request; null when it is too large: then it was read to its end, so that the client gets the answer. */
@@ -45,6 +45,7 @@ export function createServer(platform, defaultEntrypoint) {
   const settings = readSettings(platform, process.env, defaultEntrypoint);
   const print = capture(platform.write);
   let loading = null;
+  let lastLoad = null;
   let attempts = 0;
   let loadSeconds = 0;
 
@@ -62,6 +63,7 @@ export function createServer(platform, defaultEntrypoint) {
         loadSeconds = (now() - started) / 1000;
       }
     })();
+    lastLoad = loading;
     return loading;
   };
 
@@ -173,6 +175,10 @@ export function createServer(platform, defaultEntrypoint) {
     const control = readControl(headers, settings);
     const body = await readBody(request, headers);
     if (control.refusal !== null) return plainText(500, control.refusal);
+    if (path === "/__opr/load") {
+      const { error } = await lastLoad;
+      return error === null ? plainText(200, "OK") : plainText(503, error, { "x-open-runtimes-load": "failed" });
+    }
     if (body === null) return plainText(413, "The request body is larger than 20 MiB.");
     const execution = new Execution(control.id, !control.logging, settings.logFolder === null ? null : []);
     const { target, error } = await loaded();

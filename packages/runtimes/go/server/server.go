@@ -128,6 +128,11 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answerText(w, 500, refusal)
 		return
 	}
+	// Code that is compiled in has loaded.
+	if r.RequestURI == "/__opr/load" {
+		answerText(w, 200, "OK")
+		return
+	}
 	s.execute(w, r, control)
 }
 
