@@ -70,7 +70,9 @@ export class InstanceStarter {
   }
 
   async #startFrames(program: Program, layers: Layers, listener: InstanceListener) {
-    const isLate = program.contract === "inline" || layers.code === null || (await isSmallLayer(layers.code));
+    // What a build fetched may name the code by its usual place.
+    const mayMove = layers.code === null || (layers.dependencies === null && (await isSmallLayer(layers.code)));
+    const isLate = program.contract === "inline" || mayMove;
     const frames = await this.#framesProcess(program, isLate ? { ...layers, code: null } : layers);
     const instance = new FramesInstance(frames, program, this.#settings, listener);
     const { sandbox } = frames.process;
@@ -97,7 +99,7 @@ export class InstanceStarter {
     }
     return FramesProcess.start(this.#ground, {
       ...this.#bounds(program),
-      launch: { transport: "frames", code: null, dependencies: null },
+      launch: { transport: "frames", code: null, dependencies: layers.dependencies === null ? null : DEPENDENCIES },
       mounts,
       environment: {},
     });
