@@ -52,13 +52,13 @@ function runtimeOf({ executable, version }: Deno): Runtime {
     name: `deno-${version.split(".")[0]}`,
     version,
     contracts: ["handler", "script"],
-    transports: ["http"],
+    transports: ["frames", "http"],
     defaultEntrypoint: "main.ts",
     fileEndings: [".ts", ".js", ".mjs", ".mts"],
     markerFiles: ["deno.json", "deno.jsonc", "deno.lock"],
     root,
     mounts: [mount("server", "deno/server"), mount("../web", "web")],
-    command: ({ heapBytes, dependencies }) => [
+    command: ({ transport, heapBytes, dependencies }) => [
       BINARY,
       "run",
       // The sandbox is the boundary; Deno's own permissions would only ask questions nobody answers.
@@ -69,6 +69,7 @@ function runtimeOf({ executable, version }: Deno): Runtime {
       ...(dependencies === null ? ["--no-config"] : ["--config", `${dependencies}/deno.json`]),
       ...(heapBytes === null ? [] : [`--v8-flags=--max-old-space-size=${Math.max(16, Math.floor(heapBytes / MIB))}`]),
       `${TARGET}/deno/server/main.js`,
+      transport,
     ],
     environment,
     build: {

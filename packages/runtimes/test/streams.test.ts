@@ -1,8 +1,9 @@
-import { describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { splitLogFields } from "../src/index.ts";
 import type { ChannelClient, LoadOptions, RequestHead } from "./channel-client.ts";
 import { folderOf, startNode } from "./node-server.ts";
 import { startPython } from "./python-server.ts";
+import { missing, startLoadedWeb, WEB_RUNTIMES } from "./web-server.ts";
 
 const BODY = 0x06;
 const BODY_END = 0x07;
@@ -29,6 +30,11 @@ export default async ({ req, res, logger }) => {
   if (req.path === "/log") { logger.warn("careful", { a: { b: "\\u001e" } }); logger.info("plain"); return res.empty(); }
   return res.text(req.bodyText);
 };`;
+// Pieces are Uint8Arrays where there is no Buffer.
+const WEB_STREAMS = NODE_STREAMS.replace('Buffer.alloc(1000, "a")', "new Uint8Array(1000).fill(97)").replace(
+  "piece.toString()",
+  "new TextDecoder().decode(piece)",
+);
 const PYTHON_STREAMS = `
 import asyncio
 stopped = []
@@ -76,6 +82,7 @@ const NODE_SCRIPT = `exports.handle = async (data) => {
   if (data.payload === "shape") return { payload: 42 };
   return { payload: data.payload + "!", logs: ["seen", 1], response_code: 3 };
 };`;
+const WEB_SCRIPT = NODE_SCRIPT.replace("exports.handle =", "export const handle =");
 const PYTHON_SCRIPT = `def handle(data):
     if data["payload"] == "throw":
         raise ValueError("bad data")
@@ -90,7 +97,18 @@ async function startLoadedPython(options: LoadOptions): Promise<ChannelClient> {
   return client;
 }
 
-const LANGUAGES = [
+interface Language {
+  readonly name: string;
+  readonly entrypoint: string;
+  readonly start: (options: LoadOptions) => Promise<ChannelClient>;
+  readonly streams: string;
+  readonly whole: string;
+  readonly script: string;
+  /** Why it cannot be tested here. */
+  readonly skip?: string | null;
+}
+
+const LANGUAGES: readonly Language[] = [
   { name: "node", entrypoint: "index.js", start: startNode, streams: NODE_STREAMS, whole: NODE_WHOLE, script: NODE_SCRIPT },
   {
     name: "python",
@@ -100,6 +118,17 @@ const LANGUAGES = [
     whole: PYTHON_WHOLE,
     script: PYTHON_SCRIPT,
   },
+  ...Object.entries(WEB_RUNTIMES).map(([name, found]) => ({
+    name,
+    entrypoint: "main.ts",
+    start: (options: LoadOptions) => startLoadedWeb(found, options),
+    streams: WEB_STREAMS.replace("body) {", "body: any) {")
+      .replace("count)", "count: number)")
+      .replace("logger })", "logger }: any)"),
+    whole: NODE_WHOLE.replace("res })", "res }: any)"),
+    script: WEB_SCRIPT,
+    skip: missing(found),
+  })),
 ];
 
 /** The number in a CREDIT or BODY_CREDIT. */
@@ -125,7 +154,11 @@ function streamed(client: ChannelClient, head: RequestHead) {
   };
 }
 
-describe.each(LANGUAGES)("$name", ({ entrypoint, start, streams, whole, script }) => {
+describe.each(LANGUAGES)("$name", ({ entrypoint, start, streams, whole, script, skip = null }) => {
+  beforeEach((context) => {
+    if (skip !== null) context.skip(skip);
+  });
+
   test("a response leaves in pieces, as many as there is credit for", async () => {
     using folder = folderOf({ [entrypoint]: streams });
     await using client = await start({ contract: "handler", directory: folder.path, entrypoint });

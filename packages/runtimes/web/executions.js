@@ -16,5 +16,10 @@ export class Execution {
     this.lines = null;
     /** Ends it because of something that nobody caught. */
     this.fail = () => {};
+    /** Frames: what it has logged (bytes), what comes of its request's body, what it may send of its response, and who is told that it was given up. */
+    this.logBytes = 0;
+    this.body = null;
+    this.sending = null;
+    this.abort = null;
   }
 }

@@ -1,59 +1,43 @@
-// What user code logs and prints becomes entries of the execution that did it: one JSON line on stdout each, written at once.
+// What user code logs and prints becomes entries of the execution that did it.
 
 import { storage } from "./executions.js";
+import { describe } from "./thrown.js";
 
 const MAX_CHARACTERS = 8000;
-const CUT_NOTE = "... Log truncated due to size limit (8000 characters)";
 const { stringify } = JSON;
 
-/** Writes text to the real stdout; the platform says how. */
-let write = () => {};
+/** Where entries go; the transport says. Gets the execution or null, level, text and fields. */
+let deliver = () => {};
 
 /** node:util and its kin cost milliseconds at start, so they are loaded by the first who needs them. */
 const builtin = (name) => process.getBuiltinModule(name);
 
-function cut(text) {
-  if (text.length <= MAX_CHARACTERS) return text;
-  const last = text.charCodeAt(MAX_CHARACTERS - 1);
-  const end = last >= 0xd800 && last < 0xdc00 ? MAX_CHARACTERS - 1 : MAX_CHARACTERS;
-  return text.slice(0, end) + CUT_NOTE;
+/** Text of so many characters at most, none of them halved. */
+export function cut(text, characters) {
+  if (text.length <= characters) return text;
+  const last = text.charCodeAt(characters - 1);
+  return text.slice(0, last >= 0xd800 && last < 0xdc00 ? characters - 1 : characters);
 }
 
 /** Adds an entry to an execution's log; one that is undefined or has ended has none, and the entry is nobody's. */
 export function append(execution, level, text, fields) {
-  if (execution === undefined || execution.ended) {
-    write(`${stringify({ id: null, level, text: cut(text), fields })}\n`);
-    return;
-  }
-  if (execution.silent) return;
-  if (execution.entries !== null) execution.entries.push({ level, text: cut(text), fields });
-  else write(`${stringify({ id: execution.id, level, text: cut(text), fields })}\n`);
+  if (execution === undefined || execution.ended) deliver(null, level, text, fields);
+  else if (!execution.silent) deliver(execution, level, text, fields);
 }
 
 /** Arguments of context.log as one line of text. */
 export function message(args) {
-  return args.map(textOf).join(" ");
+  return args.length === 1 ? textOf(args[0]) : args.map(textOf).join(" ");
 }
 
 function textOf(value) {
+  if (typeof value === "string") return value;
   if (typeof value !== "object" || value === null) return String(value);
   if (value instanceof Error) return describe(value);
   try {
     return stringify(value) ?? builtin("node:util").inspect(value);
   } catch {
     return builtin("node:util").inspect(value);
-  }
-}
-
-/** A thrown value as text: its stack, which in some engines does not begin with the message. */
-export function describe(thrown) {
-  try {
-    if (!(thrown instanceof Error)) return typeof thrown === "string" ? thrown : `Thrown: ${message([thrown])}`;
-    const head = `${thrown.name}: ${thrown.message}`;
-    const stack = typeof thrown.stack === "string" ? thrown.stack : "";
-    return stack.includes(thrown.message) ? stack : `${head}\n${stack}`;
-  } catch {
-    return "Something was thrown that cannot be described.";
   }
 }
 
@@ -152,9 +136,9 @@ function captureStandardStream(name, level) {
   });
 }
 
-/** From here on what user code prints is taken; `writeOut(text)` puts text on the real stdout in one write. */
-export function capture(writeOut) {
-  write = writeOut;
+/** From here on what user code prints is taken, and entries go to `destination(execution or null, level, text, fields)`. */
+export function capture(destination) {
+  deliver = destination;
   captureConsole();
   captureStandardStream("stdout", "info");
   captureStandardStream("stderr", "error");

@@ -1,8 +1,11 @@
 // What a handler function sees of a request: `context.req` of Open Runtimes v5.
 
+import { IncomingBody } from "./incoming-body.js";
+
 const { parse } = JSON;
 const own = Object.defineProperty;
 const decoder = new TextDecoder();
+const OWN_PREFIX = "x-open-runtimes-";
 
 /** Sets a property whatever its name is. */
 function put(object, name, value) {
@@ -19,10 +22,13 @@ export function readHeaders(given) {
   return headers;
 }
 
-/** Headers for user code: without the runtime's own, with the enforced ones. */
+/** Headers for user code: lower case, without the runtime's own, with the enforced ones. */
 export function visibleHeaders(headers, enforced) {
   const visible = {};
-  for (const name of Object.keys(headers)) if (!name.startsWith("x-open-runtimes-")) put(visible, name, headers[name]);
+  for (const key of Object.keys(headers)) {
+    const name = key.toLowerCase();
+    if (!name.startsWith(OWN_PREFIX)) put(visible, name, headers[key]);
+  }
   for (const [name, value] of enforced) put(visible, name, value);
   return visible;
 }
@@ -31,7 +37,7 @@ export function visibleHeaders(headers, enforced) {
 function parseTarget(address, headers) {
   const scheme = headers["x-forwarded-proto"] ?? "http";
   const authority = headers.host ?? "localhost";
-  const slash = address.indexOf("/", address.indexOf("://") + 3);
+  const slash = address[0] === "/" ? 0 : address.indexOf("/", address.indexOf("://") + 3);
   let rest = slash < 0 ? "/" : address.slice(slash);
   const fragment = rest.indexOf("#");
   if (fragment >= 0) rest = rest.slice(0, fragment);
@@ -60,13 +66,19 @@ function parseQuery(queryString) {
 class HandlerRequest {
   #signal;
   #query;
+  /** Bytes, or the IncomingBody of one that has not come whole. */
+  #body;
 
   constructor(method, address, headers, body, signal) {
     this.method = method;
     this.headers = headers;
     Object.assign(this, parseTarget(address, headers));
-    this.bodyBinary = body;
+    this.#body = body;
     this.#signal = signal;
+  }
+
+  get bodyBinary() {
+    return this.#body instanceof IncomingBody ? this.#body.whole() : this.#body;
   }
 
   get query() {
@@ -92,9 +104,10 @@ class HandlerRequest {
     return this.bodyBinary.length === 0 ? {} : this.bodyJson;
   }
 
-  /** The body in pieces. It has come whole before the function is called, since `body` must be there without waiting. */
+  /** The body in pieces, as they come if it has not come whole before the function was called. */
   get bodyStream() {
-    const bytes = this.bodyBinary;
+    if (this.#body instanceof IncomingBody) return this.#body.stream();
+    const bytes = this.#body;
     return new ReadableStream({
       start(controller) {
         for (let at = 0; at < bytes.length; at += 65_536) controller.enqueue(bytes.subarray(at, at + 65_536));
@@ -127,7 +140,7 @@ class HandlerRequest {
   }
 }
 
-/** Makes `context.req`. `signal`: gives the request's AbortSignal, which costs something to ask for. */
+/** Makes `context.req`. `body`: bytes that belong to it, or an IncomingBody. `signal`: gives the request's AbortSignal, which costs something to ask for. */
 export function createRequest(method, address, headers, body, signal) {
   return new HandlerRequest(method, address, headers, body, signal);
 }

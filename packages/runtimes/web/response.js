@@ -1,8 +1,10 @@
-// What a handler function answers with: `context.res` of Open Runtimes v5, and the way from a returned value to a Response.
+// What a handler function answers with: `context.res` of Open Runtimes v5, and the way from a returned value to what is sent.
 
 const { stringify } = JSON;
 /** The server in front counts the bytes and holds the connection. */
 const CONNECTION_HEADERS = new Set(["connection", "content-length", "keep-alive", "transfer-encoding", "upgrade"]);
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
+const NO_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
 const NO_BODY = new Set([204, 205, 304]);
 const encoder = new TextEncoder();
 
@@ -43,7 +45,7 @@ function contentType(value) {
 }
 
 /**
- * `{ status, headers: [name, value][], body }` of what the function returned, `body` for Response or, of a stream, an iterator.
+ * `{ status, headers: [name, value][], body }` of what the function returned, `body` (text, bytes or null) or, of a stream, an iterator.
  * @throws if it is no response.
  */
 export function finish(returned) {
@@ -63,10 +65,13 @@ export function finish(returned) {
   for (const key of Object.keys(given)) {
     const name = key.toLowerCase();
     if (name.startsWith("x-open-runtimes-") || CONNECTION_HEADERS.has(name)) continue;
-    for (const value of Array.isArray(given[key]) ? given[key] : [given[key]]) {
-      if (value === undefined || value === null) continue;
-      if (name === "content-type") type = `${value}`;
-      else headers.push([name, `${value}`]);
+    if (!TOKEN.test(name)) throw new TypeError(`"${key}" cannot be the name of a header.`);
+    for (const each of Array.isArray(given[key]) ? given[key] : [given[key]]) {
+      if (each === undefined || each === null) continue;
+      const value = `${each}`;
+      if (NO_VALUE.test(value)) throw new TypeError(`The header "${key}" has a value with characters that headers cannot have.`);
+      if (name === "content-type") type = value;
+      else headers.push([name, value]);
     }
   }
   headers.push(["content-type", contentType(type)]);

@@ -4,11 +4,15 @@
 
 import { callHandler, callScript, load } from "./contracts.js";
 import { Execution, storage } from "./executions.js";
-import { append, capture, describe, endLines } from "./logs.js";
+import { joined } from "./incoming-body.js";
+import { append, capture, cut, endLines } from "./logs.js";
 import { readHeaders } from "./request.js";
 import { pieceOf } from "./response.js";
 import { MAX_BODY_BYTES, readControl, readSettings } from "./settings.js";
+import { describe } from "./thrown.js";
 
+const MAX_ENTRY_CHARACTERS = 8000;
+const CUT_NOTE = "... Log truncated due to size limit (8000 characters)";
 const EMPTY = new Uint8Array(0);
 const { setTimeout, clearTimeout } = globalThis;
 const now = performance.now.bind(performance);
@@ -31,34 +35,35 @@ async function readBody(request, headers) {
     else chunks = [];
   }
   if (size > MAX_BODY_BYTES) return null;
-  const body = new Uint8Array(size);
-  let at = 0;
-  for (const chunk of chunks) {
-    body.set(chunk, at);
-    at += chunk.length;
-  }
-  return body;
+  return joined(chunks);
 }
 
 /** `{ settings, respond(request): Promise<Response>, start(), lateThrow(error), print(level, bytes) }`. */
 export function createServer(platform, defaultEntrypoint) {
   const settings = readSettings(platform, process.env, defaultEntrypoint);
-  const print = capture(platform.write);
+  const print = capture((execution, level, given, fields) => {
+    const text = given.length > MAX_ENTRY_CHARACTERS ? cut(given, MAX_ENTRY_CHARACTERS) + CUT_NOTE : given;
+    if (execution !== null && execution.entries !== null) execution.entries.push({ level, text });
+    else platform.write(`${JSON.stringify({ id: execution === null ? null : execution.id, level, text, fields })}\n`);
+  });
   let loading = null;
   let lastLoad = null;
+  /** The last attempt, also when it failed. */
+  let lastLoading = null;
   let attempts = 0;
   let loadSeconds = 0;
 
   /** Loads user code; a failure is tried again by the next request. */
   const loaded = () => {
-    loading ??= (async () => {
+    if (loading !== null) return loading;
+    lastLoading = loading = (async () => {
       const started = now();
       try {
-        const target = await load(platform, settings, attempts++);
+        const { target } = await load(platform, settings, attempts++);
         return { target, error: null };
-      } catch (error) {
+      } catch (failure) {
         loading = null;
-        return { target: null, error: String(error) };
+        return { target: null, error: failure.text };
       } finally {
         loadSeconds = (now() - started) / 1000;
       }
@@ -167,12 +172,22 @@ export function createServer(platform, defaultEntrypoint) {
       });
     });
 
+  /** What the last attempt to load user code came to. */
+  const tellLoad = async () => {
+    const { error } = await (lastLoading ?? loaded());
+    if (error === null) return plainText(200, "OK");
+    const told = plainText(503, error);
+    told.headers.set("x-open-runtimes-load", "failed");
+    return told;
+  };
+
   const respond = async (request) => {
     const path = request.url.slice(request.url.indexOf("/", request.url.indexOf("://") + 3));
     if (path === "/__opr/health") return plainText(200, "OK");
     if (path === "/__opr/timings") return plainText(200, `${platform.read(settings.timings)}load=${loadSeconds.toFixed(3)}\n`);
     const headers = readHeaders(request.headers);
     const control = readControl(headers, settings);
+    if (path === "/__opr/load" && control.refusal === null) return tellLoad();
     const body = await readBody(request, headers);
     if (control.refusal !== null) return plainText(500, control.refusal);
     if (path === "/__opr/load") {
