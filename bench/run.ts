@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import type { Benchmark } from "./benchmark.ts";
 import { asyncExecutions } from "./benchmarks/async-executions.ts";
+import { coldStart } from "./benchmarks/cold-start.ts";
 import { filesBesideCalls } from "./benchmarks/files-beside-calls.ts";
 import { filesHttp } from "./benchmarks/files-http.ts";
 import { filesLocal } from "./benchmarks/files-local.ts";
@@ -27,6 +28,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   warmCall,
   handlerCall,
   firstCall,
+  coldStart,
   manyWorkspaces,
   logs,
   startUp,

@@ -4,6 +4,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { PYTHON } from "../measure/machine.ts";
 import { ROOT } from "./treadle.ts";
 
 const START_MS = 30_000;
@@ -11,17 +12,28 @@ const START_MS = 30_000;
 /** A language's own runtime server as a plain process on a TCP port, with nothing in front: what calls through Treadle are compared with. */
 export class RuntimeServer implements AsyncDisposable {
   readonly url: string;
+  /** When its process was started, as of performance.now(). */
+  readonly spawnedAt: number;
   readonly #end: () => Promise<void>;
 
-  private constructor(url: string, end: () => Promise<void>) {
+  private constructor(url: string, spawnedAt: number, end: () => Promise<void>) {
     this.url = url;
+    this.spawnedAt = spawnedAt;
     this.#end = end;
   }
 
-  /** Starts `launch.sh` of a language on a folder with a function. @throws Error when it does not say that it is ready */
-  static async start(language: string, entrypoint: string, code: string): Promise<RuntimeServer> {
+  /**
+   * Starts `launch.sh` of a language on a folder with a function, or on the layers of a deployment. @throws Error when it does not say that it is ready
+   */
+  static async start(
+    language: string,
+    entrypoint: string,
+    code: string,
+    dependencies: string | null = null,
+  ): Promise<RuntimeServer> {
     const port = await freePort();
     const script = join(ROOT, "packages", "runtimes", language, "launch.sh");
+    const spawnedAt = performance.now();
     const child = spawn("/bin/sh", [script, code], {
       cwd: tmpdir(),
       // A group of its own, so that a launch script that does not become the server is ended with it.
@@ -33,6 +45,9 @@ export class RuntimeServer implements AsyncDisposable {
         PORT: String(port),
         OPEN_RUNTIMES_ENTRYPOINT: entrypoint,
         OPEN_RUNTIMES_SECRET: "",
+        // The interpreter that Treadle takes, too.
+        TREADLE_PYTHON: PYTHON,
+        ...(dependencies === null ? {} : { TREADLE_DEPENDENCIES: dependencies }),
       },
     });
     const exited = once(child, "exit");
@@ -51,7 +66,7 @@ export class RuntimeServer implements AsyncDisposable {
       void exited.then(() => resolve(false));
       setTimeout(resolve, START_MS, false).unref();
     });
-    if (await ready) return new RuntimeServer(`http://127.0.0.1:${port}`, end);
+    if (await ready) return new RuntimeServer(`http://127.0.0.1:${port}`, spawnedAt, end);
     await end();
     throw new Error(`the ${language} server did not start`);
   }

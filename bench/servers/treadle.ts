@@ -4,7 +4,7 @@ import { type ProcessFacts, processTree } from "../measure/processes.ts";
 import { Program } from "./program.ts";
 
 export const ROOT = join(import.meta.dirname, "..", "..");
-const BINARY = join(ROOT, "bin", "treadle");
+export const BINARY = join(ROOT, "bin", "treadle");
 const PATIENCE_MS = 60_000;
 /** More than any benchmark makes, so that retention removes nothing that is counted afterwards. */
 const KEEP_EXECUTIONS = "1000000000";
