@@ -1,4 +1,6 @@
+import { readFileSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
+import { connect } from "node:net";
 import { describe, expect, test } from "vitest";
 import { sharedServer } from "../harness/shared-server.ts";
 
@@ -49,6 +51,43 @@ class Events {
     const event = field("event");
     if (event !== undefined) this.received.push({ event, id: field("id"), data: JSON.parse(field("data") ?? "null") });
   }
+}
+
+/** Asks for events and reads none until `rest`. */
+class LazyReader {
+  readonly begun: Promise<void>;
+  readonly #socket: ReturnType<typeof connect>;
+
+  constructor(port: number, path: string) {
+    this.#socket = connect({ host: "127.0.0.1", port });
+    this.#socket.on("error", () => {});
+    this.#socket.write(`GET ${path} HTTP/1.1\r\nhost: localhost\r\n\r\n`);
+    this.begun = new Promise((resolve) =>
+      this.#socket.once("data", () => {
+        this.#socket.pause();
+        resolve();
+      }),
+    );
+  }
+
+  /** All that there still is, until the server ends it. */
+  async rest(): Promise<string> {
+    let text = "";
+    this.#socket.on("data", (chunk) => {
+      text += chunk.toString("latin1");
+    });
+    const over = new Promise((resolve) => this.#socket.once("close", resolve));
+    // The connection is kept for another request.
+    const timer = setInterval(() => text.endsWith("\r\n0\r\n\r\n") && this.#socket.destroy(), 20);
+    this.#socket.resume();
+    await over;
+    clearInterval(timer);
+    return text;
+  }
+}
+
+function residentBytes(pid: number): number {
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) * 1024;
 }
 
 const SAY = `for (let n = 1; n <= lines; n++) { console[n === lines ? "error" : "log"]("line " + n); await new Promise((done) => setTimeout(done, 100)); } return lines;`;
@@ -111,6 +150,31 @@ describe("live logs", () => {
     const found = async (level: string) =>
       ((await server.send("GET", `/api/v1/executions?workspace=v&level=${level}`)).json.executions as unknown[]).length;
     expect([await found("error"), await found("debug")]).toEqual([1, 0]);
+  });
+
+  test("a reader that does not keep up is cut with a note, and what it did not read is not kept in memory", async () => {
+    const code = 'for (let n = 0; n < 100; n++) console.log("x".repeat(8_000)); return 1;';
+    await server.save("loud", { shout: { code } });
+    const shout = (times: number) => Promise.all(Array.from({ length: times }, () => server.result("loud", "shout")));
+    // What calls with such logs take by themselves is not to be counted.
+    for (let n = 0; n < 4; n++) await shout(10);
+    const before = residentBytes(server.pid);
+    const readers = Array.from({ length: 30 }, () => new LazyReader(server.port, "/api/v1/workspaces/loud/log"));
+    await Promise.all(readers.map(({ begun }) => begun));
+    // 24 MB for each of 30 readers, more than the sockets between take: 720 MB, if it were kept.
+    for (let n = 0; n < 3; n++) await shout(10);
+    expect(residentBytes(server.pid) - before).toBeLessThan(300_000_000);
+    for (const text of await Promise.all(readers.map((reader) => reader.rest()))) {
+      expect(text.length).toBeLessThan(20_000_000);
+      expect(text.slice(-300)).toMatch(/\nevent: cut\ndata: \{"message":"You read slower[^\n]*\}\n\n\r\n0\r\n\r\n$/);
+    }
+    // Whoever reads gets all of it.
+    const keen = new Events(server.port, "/api/v1/workspaces/loud/log?function=shout");
+    await new Promise((done) => setTimeout(done, 300));
+    for (let n = 0; n < 5; n++) await shout(1);
+    await expect.poll(() => keen.received.filter(({ event }) => event === "end").length, { timeout: 10_000 }).toBe(5);
+    expect(keen.messages).toHaveLength(500);
+    keen.close();
   });
 
   test("what is not there is an error, not a stream", async () => {

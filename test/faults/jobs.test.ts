@@ -4,8 +4,9 @@ import { Place } from "../harness/place.ts";
 import type { Server } from "../harness/server.ts";
 import { limitFor, ROUNDS } from "./rounds.ts";
 
-const EXECUTIONS = 250;
-const FAST_ROUNDS = 3;
+/** A thousand executions in few rounds, or fewer ones in each of many. */
+const KILLS = Math.max(4, ROUNDS);
+const EXECUTIONS = KILLS > 4 ? 100 : 250;
 const CALL = "/api/v1/workspaces/w/functions/f/executions?mode=async";
 const CODE = "await new Promise((done) => setTimeout(done, Math.random() * 20)); return [n, Math.random()]";
 
@@ -66,8 +67,7 @@ test(
     const ledger = new Ledger();
     let server = await place.start({ prewarmed: "0" });
     await server.save("w", { f: { code: CODE, parameters: { n: { type: "integer" } } } });
-    const rounds = Math.max(FAST_ROUNDS, ROUNDS);
-    for (let round = 0; round < rounds; round++) {
+    for (let round = 0; round < KILLS; round++) {
       const submitting = ledger.submit(server, round * EXECUTIONS, (round + 1) * EXECUTIONS);
       await delay(100 + Math.random() * 500);
       await ledger.look(server);
@@ -77,7 +77,7 @@ test(
       server = await place.start({ prewarmed: "0" });
       await ledger.submit(server, 0, (round + 1) * EXECUTIONS);
     }
-    const all = rounds * EXECUTIONS;
+    const all = KILLS * EXECUTIONS;
     expect(ledger.acknowledged.size).toBe(all);
     expect(new Set(ledger.acknowledged.values()).size).toBe(all);
     await expect.poll(() => ledger.look(server), { timeout: 60_000, interval: 500 }).toEqual({ ended: all, listed: all });
