@@ -45,7 +45,7 @@ export const manifest: RuntimeManifest = {
       name: `go-${major}.${minor}`,
       version,
       contracts: ["handler"],
-      transports: ["http"],
+      transports: ["frames", "http"],
       defaultEntrypoint: "main.go",
       fileEndings: [".go"],
       markerFiles: ["go.mod"],
@@ -60,7 +60,11 @@ export const manifest: RuntimeManifest = {
         ],
       },
       mounts: [],
-      command: ({ code, heapBytes }) => [`${code}/server`, ...(heapBytes === null ? [] : [`--heap-bytes=${heapBytes}`])],
+      command: ({ transport, code, heapBytes }) => [
+        `${code}/server`,
+        ...(heapBytes === null ? [] : [`--heap-bytes=${heapBytes}`]),
+        ...(transport === "frames" ? ["--frames"] : []),
+      ],
       environment: {},
       build: {
         manifestFiles: ["go.mod", "go.sum"],

@@ -22,7 +22,7 @@ export interface Launch {
   readonly transport: Transport;
   /** Bound of the language's own heap below the sandbox's memory limit, where it has such a bound. */
   readonly heapBytes: number | null;
-  /** The code layer; null for a frames server that is told by LOAD. */
+  /** The code layer; null for a frames server that is told by LOAD alone. */
   readonly code: string | null;
   /** The dependency layer; null when there is none. */
   readonly dependencies: string | null;

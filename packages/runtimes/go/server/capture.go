@@ -10,7 +10,7 @@ import (
 // in flight, or of none when there are several.
 type capture struct {
 	mutex   sync.Mutex
-	journal *journal
+	journal journal
 	reader  int
 	buffer  []byte
 	lines   lines
@@ -99,5 +99,5 @@ func (c *capture) emit(line string) {
 		}
 		return
 	}
-	c.journal.write("", "info", line, nil)
+	c.journal.write(nil, "info", line, nil)
 }

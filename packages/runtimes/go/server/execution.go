@@ -8,12 +8,21 @@ import (
 	"sync/atomic"
 )
 
+// journal takes log entries; those of no execution come with nil.
+type journal interface {
+	write(e *execution, level, text string, fields Fields)
+}
+
 // execution is one call of the user's function.
 type execution struct {
+	// Its log id.
 	id       string
 	silent   bool
-	server   *server
+	journal  journal
+	capture  *capture
 	hasEnded atomic.Bool
+	// Over frames: what the channel knows of it.
+	call *framesCall
 }
 
 // log writes an entry. What comes after the end belongs to no execution any more.
@@ -21,18 +30,18 @@ func (e *execution) log(level, text string, fields Fields) {
 	if e.silent {
 		return
 	}
-	e.server.capture.settle()
-	id := e.id
+	e.capture.settle()
 	if e.hasEnded.Load() {
-		id = ""
+		e.journal.write(nil, level, text, fields)
+		return
 	}
-	e.server.journal.write(id, level, text, fields)
+	e.journal.write(e, level, text, fields)
 }
 
 // print is log without looking for printed lines, since it is called with one.
 func (e *execution) print(text string) {
 	if !e.silent {
-		e.server.journal.write(e.id, "info", text, nil)
+		e.journal.write(e, "info", text, nil)
 	}
 }
 
@@ -40,11 +49,27 @@ func (e *execution) print(text string) {
 type outcome struct {
 	response Response
 	headers  []headerLine
-	// Text for the error log.
-	failure  string
+	failure  *failure
 	tooLarge bool
 	// The caller is gone: there is nobody to answer.
 	broken bool
+}
+
+// failure is what user code threw, or did wrong.
+type failure struct{ name, message, stack string }
+
+func wrong(message string) *failure { return &failure{name: "Error", message: message} }
+
+func thrownFailure(thrown any) *failure {
+	return &failure{name: "panic", message: fmt.Sprint(thrown), stack: string(debug.Stack())}
+}
+
+// Error is the text for the error log.
+func (f *failure) Error() string {
+	if f.stack == "" {
+		return f.message
+	}
+	return f.name + ": " + f.message + "\n\n" + f.stack
 }
 
 // run calls user code and catches what it throws.
@@ -57,20 +82,20 @@ func (e *execution) run(main Handler, ctx Context) (result outcome) {
 		switch thrown := recover().(type) {
 		case nil:
 			// runtime.Goexit
-			result = outcome{failure: nothingReturned}
+			result = outcome{failure: wrong(nothingReturned)}
 		case bodyTooLarge:
 			result = outcome{tooLarge: true}
 		case bodyBroken:
-			result = outcome{broken: true, failure: fmt.Sprintf("The request body broke off: %v", thrown.error)}
+			result = outcome{broken: true, failure: wrong(fmt.Sprintf("The request body broke off: %v", thrown.error))}
 		default:
-			result = outcome{failure: fmt.Sprintf("panic: %v\n\n%s", thrown, debug.Stack())}
+			result = outcome{failure: thrownFailure(thrown)}
 		}
 	}()
 	response := main(ctx)
 	headers, err := response.finished()
 	returned = true
 	if err != nil {
-		return outcome{failure: err.Error()}
+		return outcome{failure: wrong(err.Error())}
 	}
 	return outcome{response: response, headers: headers}
 }
@@ -91,4 +116,4 @@ func (e *execution) runInTime(main Handler, ctx Context) outcome {
 	}
 }
 
-const timedOut = "Execution timed out."
+var timedOut = wrong("Execution timed out.")

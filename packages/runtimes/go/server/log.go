@@ -12,17 +12,23 @@ import (
 const maxEntryCharacters = 8000
 const cutNote = "... Log truncated due to size limit (8000 characters)"
 
-// journal writes log entries as lines of JSON to the real stdout, or as text to files in a folder.
-type journal struct {
+// lineJournal writes log entries as lines of JSON to the real stdout, or as text to files in a folder.
+type lineJournal struct {
 	mutex  sync.Mutex
 	stdout *os.File
 	folder string
 	line   []byte
 }
 
-// write puts one entry out, in one write. An empty id is none.
-func (j *journal) write(id, level, text string, fields Fields) {
-	text = cut(text)
+// write puts one entry out, in one write.
+func (j *lineJournal) write(e *execution, level, text string, fields Fields) {
+	id := ""
+	if e != nil {
+		id = e.id
+	}
+	if short, isCut := cut(text, maxEntryCharacters); isCut {
+		text = short + cutNote
+	}
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
 	if j.folder != "" && id != "" {
@@ -52,7 +58,7 @@ func (j *journal) write(id, level, text string, fields Fields) {
 	}
 }
 
-func (j *journal) append(id, level, text string, fields Fields) {
+func (j *lineJournal) append(id, level, text string, fields Fields) {
 	kind := "_logs.log"
 	if level == "error" {
 		kind = "_errors.log"
@@ -70,19 +76,19 @@ func (j *journal) append(id, level, text string, fields Fields) {
 	file.WriteString(text + "\n")
 }
 
-// cut shortens an entry that is too long, and says so.
-func cut(text string) string {
-	if len(text) <= maxEntryCharacters {
-		return text
+// cut shortens an entry that has more than so many characters.
+func cut(text string, characters int) (string, bool) {
+	if len(text) <= characters {
+		return text, false
 	}
 	count := 0
 	for i := range text {
-		if count == maxEntryCharacters {
-			return text[:i] + cutNote
+		if count == characters {
+			return text[:i], true
 		}
 		count++
 	}
-	return text
+	return text, false
 }
 
 // appendJsonText appends text as a JSON string; what is no UTF-8 becomes the replacement character.

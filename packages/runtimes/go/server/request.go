@@ -73,11 +73,15 @@ func newRequest(r *http.Request, enforced map[string]string, body *requestBody) 
 		headers[lower] = strings.Join(values, ", ")
 	}
 	headers["host"] = r.Host
+	return describeRequest(r.Method, r.RequestURI, headers, enforced, body)
+}
+
+func describeRequest(method, target string, headers, enforced map[string]string, body *requestBody) Request {
 	for name, value := range enforced {
 		headers[name] = value
 	}
-	request := Request{Method: r.Method, Headers: headers, body: body}
-	request.setTarget(r.RequestURI, headers)
+	request := Request{Method: method, Headers: headers, body: body}
+	request.setTarget(target, headers)
 	return request
 }
 

@@ -29,13 +29,16 @@ type server struct {
 	settings     settings
 	secretDigest [32]byte
 	main         Handler
-	journal      *journal
+	journal      journal
 	capture      *capture
 }
 
 // Serve runs the server until it is told to stop. Called by the program that the build makes, not by functions.
 func Serve(main Handler) {
-	limitHeap()
+	if readOptions() {
+		serveFrames(main)
+		return
+	}
 	settings, settingsError := readSettings()
 	if isFolder(settings.code) {
 		if err := os.Chdir(settings.code); err != nil {
@@ -46,12 +49,12 @@ func Serve(main Handler) {
 	if err != nil {
 		fail(err)
 	}
-	s := &server{settings: settings, main: main, capture: capture, journal: &journal{stdout: stdout, folder: settings.logFolder}}
+	s := &server{settings: settings, main: main, capture: capture, journal: &lineJournal{stdout: stdout, folder: settings.logFolder}}
 	s.secretDigest = sha256.Sum256([]byte(settings.secret))
 	capture.journal = s.journal
 	go capture.follow()
 	if settingsError != nil {
-		s.journal.write("", "error", settingsError.Error(), nil)
+		s.journal.write(nil, "error", settingsError.Error(), nil)
 	}
 	listener, err := listen(settings)
 	if err != nil {
@@ -74,17 +77,21 @@ func Serve(main Handler) {
 	<-stopped
 }
 
-// limitHeap takes the bound of the heap off the command line: the collector works harder near it.
-func limitHeap() {
-	if len(os.Args) < 2 {
-		return
-	}
-	if text, ok := strings.CutPrefix(os.Args[1], "--heap-bytes="); ok {
-		if heapBytes, err := strconv.ParseInt(text, 10, 64); err == nil && heapBytes > 0 {
-			debug.SetMemoryLimit(heapBytes)
+// readOptions takes the server's options off the command line: the bound of the heap, near which the collector works harder, and whether frames are spoken.
+func readOptions() (frames bool) {
+	for len(os.Args) > 1 {
+		if text, ok := strings.CutPrefix(os.Args[1], "--heap-bytes="); ok {
+			if heapBytes, err := strconv.ParseInt(text, 10, 64); err == nil && heapBytes > 0 {
+				debug.SetMemoryLimit(heapBytes)
+			}
+		} else if os.Args[1] == "--frames" {
+			frames = true
+		} else {
+			return frames
 		}
 		os.Args = append(os.Args[:1], os.Args[2:]...)
 	}
+	return frames
 }
 
 func fail(err error) {
@@ -103,10 +110,10 @@ func listen(s settings) (net.Listener, error) {
 }
 
 // serverErrors takes what net/http has to say.
-type serverErrors struct{ journal *journal }
+type serverErrors struct{ journal journal }
 
 func (e serverErrors) Write(text []byte) (int, error) {
-	e.journal.write("", "error", string(bytes.TrimSpace(text)), nil)
+	e.journal.write(nil, "error", string(bytes.TrimSpace(text)), nil)
 	return len(text), nil
 }
 
@@ -199,7 +206,7 @@ func newLogId() string {
 }
 
 func (s *server) execute(w http.ResponseWriter, r *http.Request, c control) {
-	e := &execution{id: c.id, silent: !c.logging, server: s}
+	e := &execution{id: c.id, silent: !c.logging, journal: s.journal, capture: s.capture}
 	ctx, cancel := r.Context(), context.CancelFunc(func() {})
 	if c.timeoutSeconds > 0 {
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(c.timeoutSeconds)*time.Second)
@@ -223,20 +230,20 @@ func (s *server) execute(w http.ResponseWriter, r *http.Request, c control) {
 		result = e.run(s.main, call)
 	}
 	if result.failure == timedOut {
-		e.log("error", timedOut, nil)
+		e.log("error", timedOut.message, nil)
 		s.answerFailure(w, c)
 		return
 	}
 	if result.broken {
-		e.log("error", result.failure, nil)
+		e.log("error", result.failure.Error(), nil)
 		panic(http.ErrAbortHandler)
 	}
 	if result.tooLarge || body.isTooLarge() {
 		answerText(w, 413, "The request body is larger than 20 MiB.")
 		return
 	}
-	if result.failure != "" {
-		e.log("error", result.failure, nil)
+	if result.failure != nil {
+		e.log("error", result.failure.Error(), nil)
 		s.answerFailure(w, c)
 		return
 	}
@@ -262,7 +269,7 @@ func (s *server) answer(w http.ResponseWriter, ctx context.Context, c control, e
 	}
 	if err := writeStream(response.stream, pieces); err != nil {
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			err = errors.New(timedOut)
+			err = timedOut
 		}
 		if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			e.log("error", err.Error(), nil)
@@ -274,7 +281,7 @@ func (s *server) answer(w http.ResponseWriter, ctx context.Context, c control, e
 func writeStream(stream func(io.Writer) error, pieces io.Writer) (err error) {
 	defer func() {
 		if thrown := recover(); thrown != nil {
-			err = fmt.Errorf("panic: %v\n\n%s", thrown, debug.Stack())
+			err = thrownFailure(thrown)
 		}
 	}()
 	return stream(pieces)
