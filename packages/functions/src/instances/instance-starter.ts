@@ -72,7 +72,7 @@ export class InstanceStarter {
   async #startFrames(program: Program, layers: Layers, listener: InstanceListener) {
     // What a build fetched may name the code by its usual place.
     const mayMove = layers.code === null || (layers.dependencies === null && (await isSmallLayer(layers.code)));
-    const isLate = program.contract === "inline" || mayMove;
+    const isLate = !isCompiled(program) && (program.contract === "inline" || mayMove);
     const frames = await this.#framesProcess(program, isLate ? { ...layers, code: null } : layers);
     const instance = new FramesInstance(frames, program, this.#settings, listener);
     const { sandbox } = frames.process;
@@ -91,7 +91,7 @@ export class InstanceStarter {
 
   async #framesProcess(program: Program, layers: Layers): Promise<FramesProcess> {
     const mounts = mountsOf(layers, program.runtime);
-    if (mounts.length === 0 && isUsual(program, this.#settings)) {
+    if (mounts.length === 0 && !isCompiled(program) && isUsual(program, this.#settings)) {
       const usual = usualProcessSettings(program.runtime, this.#settings);
       const frames = this.#prewarmed.take(program.runtime) ?? (await FramesProcess.start(this.#ground, usual));
       if (program.egress !== null) await frames.process.sandbox.setEgress(program.egress);
@@ -99,9 +99,14 @@ export class InstanceStarter {
     }
     return FramesProcess.start(this.#ground, {
       ...this.#bounds(program),
-      launch: { transport: "frames", code: null, dependencies: layers.dependencies === null ? null : DEPENDENCIES },
+      launch: {
+        transport: "frames",
+        code: layers.code === null ? null : CODE,
+        dependencies: layers.dependencies === null ? null : DEPENDENCIES,
+      },
       mounts,
-      environment: {},
+      // Code that is linked in may look at it before anything is loaded.
+      environment: isCompiled(program) ? this.#environmentOf(program) : {},
     });
   }
 
@@ -191,6 +196,11 @@ function mountsOf({ code, dependencies, installed }: Layers, runtime: Runtime): 
 function dependenciesInside(layers: Layers, runtime: Runtime, sandbox: Sandbox): string | null {
   if (layers.installed !== null && runtime.build.installer === "npm") return dirname(sandbox.pathInside(NODE_MODULES));
   return layers.installed === null && layers.dependencies === null ? null : sandbox.pathInside(DEPENDENCIES);
+}
+
+/** Whether what its build made is the very program that is started: that is there from the start, and cannot be prewarmed. */
+function isCompiled({ runtime }: Program): boolean {
+  return runtime.build.compile !== null;
 }
 
 function isUsual({ limits, runtime }: Program, settings: FunctionsSettings): boolean {
