@@ -1,6 +1,8 @@
-import { beforeEach, describe, expect, test } from "vitest";
+import { beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { manifest as ruby } from "../ruby/manifest.ts";
 import { splitLogFields } from "../src/index.ts";
 import type { ChannelClient, LoadOptions, RequestHead } from "./channel-client.ts";
+import { builtGo, GO_BUILD_MS, goMissing, startLoadedGo } from "./go-server.ts";
 import { folderOf, startNode } from "./node-server.ts";
 import { startPython } from "./python-server.ts";
 import { missing, startLoadedWeb, WEB_RUNTIMES } from "./web-server.ts";
@@ -97,13 +99,58 @@ async function startLoadedPython(options: LoadOptions): Promise<ChannelClient> {
   return client;
 }
 
+const RUBY_STREAMS = `
+$stopped = false
+def main(context)
+  req, res = context.req, context.res
+  case req.path
+  when "/pieces" then res.stream((0...req.query["n"].to_i).lazy.map { |i| "piece #{i}\\n" }, 201, { "x-a" => "b" })
+  when "/endless"
+    source = Object.new
+    def source.each
+      loop { yield "a" * 1000 }
+    ensure
+      $stopped = true
+    end
+    res.stream(source)
+  when "/stopped" then res.json($stopped)
+  when "/large" then res.stream(["x" * (600 * 1024)])
+  when "/late"
+    source = Object.new
+    def source.each
+      yield "one"
+      sleep 0.02
+      raise ArgumentError, "source failed"
+    end
+    res.stream(source)
+  when "/upper" then res.stream(req.body_stream.lazy.map(&:upcase))
+  when "/log"
+    context.logger.warn("careful", { a: { b: "\\u001e" } })
+    context.logger.info("plain")
+    res.empty
+  else res.text(req.body_text)
+  end
+end
+`;
+const RUBY_WHOLE = "def main(context) = context.res.text(context.req.body_text)\n";
+const RUBY_SCRIPT = `def handle(data)
+  raise ArgumentError, "bad data" if data["payload"] == "throw"
+  return { "payload" => 42 } if data["payload"] == "shape"
+  { "payload" => data["payload"] + "!", "logs" => ["seen", 1], "response_code" => 3 }
+end
+`;
+const RUBY = await ruby.find();
+
 interface Language {
   readonly name: string;
   readonly entrypoint: string;
   readonly start: (options: LoadOptions) => Promise<ChannelClient>;
   readonly streams: string;
   readonly whole: string;
-  readonly script: string;
+  /** Null: the language has no scripts. */
+  readonly script: string | null;
+  /** What is compiled is built once, before all tests. */
+  readonly build?: () => Promise<unknown>;
   /** Why it cannot be tested here. */
   readonly skip?: string | null;
 }
@@ -129,6 +176,26 @@ const LANGUAGES: readonly Language[] = [
     script: WEB_SCRIPT,
     skip: missing(found),
   })),
+  {
+    name: "ruby",
+    entrypoint: "main.rb",
+    start: (options) => startLoadedWeb(RUBY, options),
+    streams: RUBY_STREAMS,
+    whole: RUBY_WHOLE,
+    script: RUBY_SCRIPT,
+    skip: missing(RUBY),
+  },
+  // One program does it all: conformance/channel.
+  {
+    name: "go",
+    entrypoint: "main.go",
+    start: ({ directory: _, ...options }) => startLoadedGo(options),
+    streams: "",
+    whole: "",
+    script: null,
+    build: builtGo,
+    skip: goMissing,
+  },
 ];
 
 /** The number in a CREDIT or BODY_CREDIT. */
@@ -154,7 +221,10 @@ function streamed(client: ChannelClient, head: RequestHead) {
   };
 }
 
-describe.each(LANGUAGES)("$name", ({ entrypoint, start, streams, whole, script, skip = null }) => {
+describe.each(LANGUAGES)("$name", ({ entrypoint, start, streams, whole, script, build, skip = null }) => {
+  beforeAll(async () => {
+    if (skip === null) await build?.();
+  }, GO_BUILD_MS);
   beforeEach((context) => {
     if (skip !== null) context.skip(skip);
   });
@@ -251,7 +321,8 @@ describe.each(LANGUAGES)("$name", ({ entrypoint, start, streams, whole, script, 
     ]);
   });
 
-  test("a script is called as handle with data", async () => {
+  test("a script is called as handle with data", async (context) => {
+    if (script === null) return context.skip("it has no scripts");
     using folder = folderOf({ [entrypoint]: script });
     await using client = await start({ contract: "script", directory: folder.path, entrypoint });
     const data = { payload: "text", variables: { a: 1 }, meta: {}, flow: { variables: {} } };

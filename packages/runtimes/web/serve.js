@@ -48,15 +48,13 @@ export function createServer(platform, defaultEntrypoint) {
   });
   let loading = null;
   let lastLoad = null;
-  /** The last attempt, also when it failed. */
-  let lastLoading = null;
   let attempts = 0;
   let loadSeconds = 0;
 
   /** Loads user code; a failure is tried again by the next request. */
   const loaded = () => {
     if (loading !== null) return loading;
-    lastLoading = loading = (async () => {
+    loading = (async () => {
       const started = now();
       try {
         const { target } = await load(platform, settings, attempts++);
@@ -172,22 +170,12 @@ export function createServer(platform, defaultEntrypoint) {
       });
     });
 
-  /** What the last attempt to load user code came to. */
-  const tellLoad = async () => {
-    const { error } = await (lastLoading ?? loaded());
-    if (error === null) return plainText(200, "OK");
-    const told = plainText(503, error);
-    told.headers.set("x-open-runtimes-load", "failed");
-    return told;
-  };
-
   const respond = async (request) => {
     const path = request.url.slice(request.url.indexOf("/", request.url.indexOf("://") + 3));
     if (path === "/__opr/health") return plainText(200, "OK");
     if (path === "/__opr/timings") return plainText(200, `${platform.read(settings.timings)}load=${loadSeconds.toFixed(3)}\n`);
     const headers = readHeaders(request.headers);
     const control = readControl(headers, settings);
-    if (path === "/__opr/load" && control.refusal === null) return tellLoad();
     const body = await readBody(request, headers);
     if (control.refusal !== null) return plainText(500, control.refusal);
     if (path === "/__opr/load") {

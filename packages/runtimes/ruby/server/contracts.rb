@@ -71,20 +71,14 @@ module Treadle
 
     # The `script` contract; a throw of the script is an answer too.
     def script(body, log)
-      Answer.new(200, JSON_TYPE, body: JSON.generate(run_script(body, log)))
+      Answer.new(200, JSON_TYPE, body: JSON.generate(run_script(parse(body), log)))
     rescue StandardError, ScriptError, SystemExit => e
       Logs.append(log, "error", Logs.describe(e))
       Answer.new(500, JSON_TYPE, body: JSON.generate({ error: { name: e.class.name, message: e.message, stack: Logs.describe(e) } }))
     end
 
-    private
-
-    def run_script(body, log)
-      begin
-        given = JSON.parse(body)
-      rescue JSON::ParserError => e
-        raise ArgumentError, "The request body is not valid JSON: #{e.message}"
-      end
+    # What the script makes of its data, with what it leaves out as it was given.
+    def run_script(given, log)
       raise ArgumentError, "The request's body must be a JSON object." unless given.is_a?(Hash)
 
       data = { "payload" => nil, "variables" => {}, "meta" => {}, **given }
@@ -96,9 +90,17 @@ module Treadle
       answer_of(data, returned.transform_keys(&:to_s), log)
     end
 
+    private
+
+    def parse(body)
+      JSON.parse(body)
+    rescue JSON::ParserError => e
+      raise ArgumentError, "The request body is not valid JSON: #{e.message}"
+    end
+
     def answer_of(data, returned, log)
       answer = %w[payload variables meta flow].to_h { |part| [part, returned.fetch(part, data[part])] }
-      raise TypeError, "payload must be a String or nil." unless answer["payload"].nil? || answer["payload"].is_a?(String)
+      raise TypeError, "The payload that handle returns must be a String or nil." unless answer["payload"].nil? || answer["payload"].is_a?(String)
 
       if (code = returned["response_code"])
         raise RangeError, "response_code must be 0, 1, 2, 3 or 4." unless [0, 1, 2, 3, 4].include?(code)

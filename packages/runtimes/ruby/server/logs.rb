@@ -4,13 +4,16 @@ module Treadle
   # Where the entries of one execution go.
   class Log
     attr_reader :id, :folder
-    attr_accessor :line
+    # Its line that was begun and not ended; whether it is nobody's any more; what it holds already (bytes).
+    attr_accessor :line, :ended, :bytes
 
     def initialize(id, silent, folder)
       @id = id
       @silent = silent
       @folder = folder
       @line = +""
+      @ended = false
+      @bytes = 0
     end
 
     def silent? = @silent
@@ -25,6 +28,11 @@ module Treadle
     LOCK = Mutex.new
     OWNERLESS = Log.new(nil, false, nil)
 
+    class << self
+      # Takes entries (log, level, text, fields) where they do not go to stdout or files.
+      attr_accessor :sink
+    end
+
     module_function
 
     # The log of the execution that the running thread belongs to.
@@ -34,6 +42,8 @@ module Treadle
       return if log.silent?
 
       text = text.encode("UTF-8", invalid: :replace, undef: :replace).scrub
+      return Logs.sink.call(log, level, text, fields) if Logs.sink
+
       text = text[0, MAX_CHARACTERS] + CUT_NOTE if text.length > MAX_CHARACTERS
       if log.folder && log.id
         File.write("#{log.folder}/#{log.id}_#{level == "error" ? "errors" : "logs"}.log", "#{text}\n", mode: "a")
