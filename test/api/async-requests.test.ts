@@ -12,6 +12,7 @@ module.exports = async ({ req, res, log }) => {
   log("got", req.path);
   if (req.path === "/fail") return res.text("out of order", 503);
   if (req.path === "/twice" && failures++ < 2) return res.text("failure " + failures, 500);
+  if (req.path === "/slow") await new Promise((done) => setTimeout(done, 400));
   if (req.path === "/missing") return res.text("no such thing", 404);
   return res.json({ method: req.method, path: req.path, query: req.queryString, headers: req.headers, length: req.bodyBinary.length, sum: req.bodyBinary.reduce((sum, byte) => (sum + byte) % 65521, 0) });
 };`;
@@ -115,6 +116,25 @@ describe("requests that are queued", () => {
     const between = storedBytes(server.dataDirectory);
     expect((await ended(idOf(await later("POST", "/f/w/echo/short", "x".repeat(ROW_BYTES / 2))))).state).toBe("succeeded");
     expect(storedBytes(server.dataDirectory)).toBe(between);
+  });
+
+  test("long ones take turns, so that not all are in memory; one that waits its turn can be cancelled", async () => {
+    const ids = await Promise.all(
+      Array.from({ length: 7 }, async () => idOf(await later("POST", "/f/w/echo/slow", "x".repeat(400_000)))),
+    );
+    const live = async () =>
+      (
+        (await server.send("GET", "/api/v1/live?workspace=w", undefined, { headers: AUTHORIZATION })).json
+          .executions as Execution[]
+      ).map(({ id }) => id);
+    await expect.poll(async () => (await live()).length, { interval: 10 }).toBe(4);
+    const begun = await live();
+    const dropped = ids.find((id) => !begun.includes(id)) as string;
+    const answer = await server.send("POST", `/api/v1/executions/${dropped}/cancel`, undefined, { headers: AUTHORIZATION });
+    expect(answer.json).toMatchObject({ state: "cancelled" });
+    const ends = await Promise.all(ids.map(ended));
+    expect(ends.map(({ id, state }) => [id, state])).toEqual(ids.map((id) => [id, id === dropped ? "cancelled" : "succeeded"]));
+    expect(ends.find(({ id }) => id === dropped)?.logs).toEqual([]);
   });
 
   test("the same key, method, path and body are the same execution, whatever the headers; another body is a conflict", async () => {

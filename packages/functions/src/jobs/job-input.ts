@@ -3,7 +3,14 @@ import { TreadleError } from "@treadle/errors";
 import type { FunctionCall } from "../call.ts";
 
 /** Headers that prove who the caller is: what is kept of a request is shown to others, and replayed by them. */
-const CREDENTIALS = new Set(["authorization", "proxy-authorization", "cookie", "x-api-key", "x-open-runtimes-secret"]);
+const CREDENTIALS = new Set([
+  ...["authorization", "proxy-authorization", "x-forwarded-authorization", "cookie", "set-cookie"],
+  ...["x-api-key", "api-key", "apikey", "x-auth-token", "x-access-token", "x-csrf-token", "x-xsrf-token"],
+  ...["x-amz-security-token", "x-goog-iap-jwt-assertion", "cf-access-jwt-assertion", "x-hub-signature-256"],
+  "x-open-runtimes-secret",
+]);
+/** What such a header is shown as. */
+const HIDDEN = "***";
 
 /** A request as it is kept. */
 interface KeptRequest {
@@ -43,8 +50,12 @@ export function shownInputText(input: FunctionCall["input"]): string {
   if (input.kind === "inline") return JSON.stringify(input.parameters);
   if (input.kind === "script") return JSON.stringify(input.data);
   const { method, url, headers, body } = input.request;
-  const kept = Object.fromEntries(Object.entries(headers).filter(([name]) => !CREDENTIALS.has(name.toLowerCase())));
-  return JSON.stringify({ method, url, headers: kept, ...(body instanceof Uint8Array ? bodyText(body) : { bodyOmitted: true }) });
+  return JSON.stringify({
+    method,
+    url,
+    headers: withoutCredentials(headers),
+    ...(body instanceof Uint8Array ? bodyText(body) : { bodyOmitted: true }),
+  });
 }
 
 /**
@@ -62,7 +73,11 @@ export function replayedInput(contract: FunctionCall["input"]["kind"], shown: st
   if (contract === "script") return { kind: "script", data: kept as Record<string, unknown> };
   const request = kept as KeptRequest;
   if (request.bodyOmitted === true || typeof request.method !== "string" || typeof request.url !== "string") throw notKept();
-  return { kind: "handler", request: requestOf(request) };
+  // Whoever replays is not who called: the function is to see nobody rather than three stars.
+  const headers = Object.fromEntries(
+    Object.entries(request.headers).filter(([name, value]) => value !== HIDDEN || !CREDENTIALS.has(name.toLowerCase())),
+  );
+  return { kind: "handler", request: requestOf({ ...request, headers }) };
 }
 
 function requestOf({ method, url, headers, body, bodyBase64 }: KeptRequest) {
@@ -81,17 +96,35 @@ function notKept(): TreadleError {
   );
 }
 
-const CREDENTIALS_PATTERN = new RegExp(`"(?:${[...CREDENTIALS].join("|")})":`, "i");
+function withoutCredentials(headers: KeptRequest["headers"]): KeptRequest["headers"] {
+  return Object.fromEntries(Object.entries(headers).map(shownHeader));
+}
+
+function shownHeader([name, value]: readonly [string, string]): [string, string] {
+  return [name, CREDENTIALS.has(name.toLowerCase()) ? HIDDEN : value];
+}
+
+const CREDENTIALS_PATTERN = new RegExp(`"(?:${[...CREDENTIALS].join("|")})"[:,]`, "i");
 
 /** What the record of a synchronous handler call keeps of it; for the path of calls: most heads are taken over as they are. `head` is JSON of a HandlerRequestHead. */
 export function recordedRequest(head: string, body: unknown, limit: number): string {
-  let kept = head;
-  if (CREDENTIALS_PATTERN.test(head)) {
-    const parsed = JSON.parse(head) as KeptRequest;
-    const headers = Object.fromEntries(Object.entries(parsed.headers).filter(([name]) => !CREDENTIALS.has(name.toLowerCase())));
-    kept = JSON.stringify({ ...parsed, headers });
-  }
+  const kept = recordedHead(head);
   if (!(body instanceof Uint8Array) || body.length > limit) return `${kept.slice(0, -1)},"bodyOmitted":true}`;
   if (body.length === 0) return kept;
   return `${kept.slice(0, -1)},${JSON.stringify(bodyText(body)).slice(1)}`;
+}
+
+/** JSON of a request's or response's head as records have it: what proves who somebody is becomes stars. A response's head, whose headers are pairs, may be anything. */
+export function recordedHead(head: string): string {
+  if (!CREDENTIALS_PATTERN.test(head)) return head;
+  try {
+    const parsed = JSON.parse(head) as { headers: KeptRequest["headers"] | [string, string][] };
+    const { headers } = parsed;
+    return JSON.stringify({
+      ...parsed,
+      headers: Array.isArray(headers) ? headers.map(shownHeader) : withoutCredentials(headers),
+    });
+  } catch {
+    return "{}";
+  }
 }

@@ -8,9 +8,10 @@ import type { CallableFunction } from "../loaded-workspace.ts";
 import { Alarm } from "./alarm.ts";
 import { Batches } from "./batches.ts";
 import { FunctionLimits } from "./function-limits.ts";
-import { jobInputOf } from "./job-input.ts";
+import { jobInputOf, recordedHead } from "./job-input.ts";
 import { readInput } from "./kept-input.ts";
 import { isNotItsOwn, isWorthRetrying, retryDelayMs } from "./retry-policy.ts";
+import { Turns } from "./turns.ts";
 
 /** A killed process's jobs are another's after this time. */
 const LEASE_MS = 10_000;
@@ -25,6 +26,8 @@ const BUSY_DELAY_MS = 500;
 /** An execution that so many processes have begun and none has ended is given up. */
 const MOST_LOST = 5;
 const RECORDING_RETRY_MS = 500;
+/** Executions at work at a time whose input is long: it is in memory whole, in several forms. */
+const LONG_INPUTS = 4;
 
 export interface JobWorkerOptions {
   readonly store: Store;
@@ -40,6 +43,8 @@ export interface JobWorkerOptions {
 interface Running {
   readonly job: TakenJob;
   execution: Execution | null;
+  /** It was cancelled before there was an execution. */
+  cancelled: boolean;
 }
 
 type Ending = Pick<JobEnd, "version" | "language" | "state" | "queuedMs" | "durationMs" | "output" | "logs"> & {
@@ -56,6 +61,7 @@ export class JobWorker implements AsyncDisposable {
   readonly #holder = randomUUID();
   readonly #running = new Map<string, Running>();
   readonly #limits = new FunctionLimits();
+  readonly #longInputs = new Turns(LONG_INPUTS);
   readonly #ends: Batches<JobEnd, boolean>;
   readonly #alarm: Alarm;
   readonly #renewal: NodeJS.Timeout;
@@ -100,7 +106,10 @@ export class JobWorker implements AsyncDisposable {
 
   /** Ends one that was cancelled in the database. */
   cancel(id: string): void {
-    this.#running.get(id)?.execution?.cancel("it was asked for");
+    const running = this.#running.get(id);
+    if (running === undefined) return;
+    running.cancelled = true;
+    running.execution?.cancel("it was asked for");
   }
 
   /** Takes no more jobs. */
@@ -162,7 +171,7 @@ export class JobWorker implements AsyncDisposable {
   async #carryOut(job: TakenJob): Promise<void> {
     // Its lease had passed while this process was busy, and it has it again: the first attempt's end does not count any more.
     this.#running.get(job.id)?.execution?.cancel("it was taken anew");
-    const running: Running = { job, execution: null };
+    const running: Running = { job, execution: null, cancelled: false };
     this.#running.set(job.id, running);
     try {
       await this.#settle(running, await this.#run(running));
@@ -192,6 +201,7 @@ export class JobWorker implements AsyncDisposable {
           `It was begun ${job.attempt - 1} times, and ${job.lost} times the server ended before it did.`,
         );
       }
+      using _turn = "sha256" in job.input ? await this.#longInputs.take() : null;
       const execution = await this.#options.functions.call({
         workspace: job.workspace,
         function: job.call,
@@ -203,6 +213,7 @@ export class JobWorker implements AsyncDisposable {
         recordedByCaller: true,
         onStart: (started) => {
           running.execution = started;
+          if (running.cancelled) started.cancel("it was asked for");
           this.#limits.learn(job, (started.target as CallableFunction).concurrencyLimit?.max ?? null);
         },
       });
@@ -295,6 +306,8 @@ export class JobWorker implements AsyncDisposable {
 
 function endingOf(execution: Execution, job: TakenJob): Ending {
   const { target, outcome, state, error, log } = execution;
+  // It is shown to whoever asks, also to others than the caller.
+  const mask = target.pool?.program.mask ?? ((text: string) => text);
   const response = outcome === null || outcome.state === "succeeded" ? null : "error" in outcome ? outcome.response : outcome;
   return {
     version: target.version,
@@ -304,9 +317,9 @@ function endingOf(execution: Execution, job: TakenJob): Ending {
     durationMs: execution.durationMs,
     output:
       outcome?.state === "succeeded"
-        ? outcome.result
+        ? mask(outcome.result)
         : response
-          ? responseText(response.head, response.body ?? Buffer.alloc(0))
+          ? mask(responseText(recordedHead(response.head), response.body ?? Buffer.alloc(0)))
           : null,
     error,
     logs: log.entries.length === 0 ? null : JSON.stringify(log.entries),
