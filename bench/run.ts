@@ -14,6 +14,7 @@ import { handlerCall } from "./benchmarks/handler-call.ts";
 import { logs } from "./benchmarks/logs.ts";
 import { manyWorkspaces } from "./benchmarks/many-workspaces.ts";
 import { record } from "./benchmarks/record.ts";
+import { responseStream } from "./benchmarks/response-stream.ts";
 import { startUp } from "./benchmarks/start-up.ts";
 import { warmCall } from "./benchmarks/warm-call.ts";
 import { load, machine } from "./measure/machine.ts";
@@ -27,6 +28,7 @@ import { ROOT } from "./servers/treadle.ts";
 const BENCHMARKS: readonly Benchmark[] = [
   warmCall,
   handlerCall,
+  responseStream,
   firstCall,
   coldStart,
   manyWorkspaces,

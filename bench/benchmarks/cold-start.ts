@@ -2,7 +2,7 @@ import { join } from "node:path";
 import type { Bar, Benchmark } from "../benchmark.ts";
 import { Client } from "../measure/client.ts";
 import { fixed, median, quantile, spread } from "../measure/statistics.ts";
-import { type DeployedExample, deployExample, languagesHere } from "../servers/examples.ts";
+import { type DeployedProgram, deployExample, languagesHere } from "../servers/deployed.ts";
 import { temporaryFolder } from "../servers/program.ts";
 import { RuntimeServer } from "../servers/runtime-server.ts";
 import { TreadleServer, until } from "../servers/treadle.ts";
@@ -34,7 +34,7 @@ response. The two take turns; "above" is the difference within a round.`,
     const data = join(folder.path, "data");
     await using treadle = await TreadleServer.start(data, ["--prewarmed", "0", "--idle-timeout", "1"]);
     const { available, notes } = await languagesHere();
-    const examples: DeployedExample[] = [];
+    const examples: DeployedProgram[] = [];
     for (const runtime of available) {
       say(`deploying ${runtime.language}`);
       examples.push(await deployExample(treadle, data, runtime));
@@ -92,7 +92,7 @@ response. The two take turns; "above" is the difference within a round.`,
   },
 };
 
-async function firstResponse(treadle: TreadleServer, { language, path }: DeployedExample): Promise<number> {
+async function firstResponse(treadle: TreadleServer, { language, path }: DeployedProgram): Promise<number> {
   // So that the call does not pay for a connection.
   await treadle.client.send("GET", "/health");
   const { text, ms } = await treadle.client.send("GET", path);
@@ -100,7 +100,7 @@ async function firstResponse(treadle: TreadleServer, { language, path }: Deploye
   return ms;
 }
 
-async function firstResponseByHand({ language, entrypoint, code, dependencies }: DeployedExample): Promise<number> {
+async function firstResponseByHand({ language, entrypoint, code, dependencies }: DeployedProgram): Promise<number> {
   await using server = await RuntimeServer.start(language, entrypoint, code, dependencies);
   using client = new Client(server.url);
   const { text } = await client.send("GET", "/");

@@ -3,6 +3,7 @@ import { stat } from "node:fs/promises";
 import { type Agent, type IncomingMessage, request } from "node:http";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Upload } from "tus-js-client";
 
 const READ_BYTES = 256 * 1024;
@@ -61,10 +62,16 @@ export async function sendTus(url: string, path: string): Promise<Transfer> {
 /** Brings the bytes, or a part of them (`range`, as in HTTP), and hands them on as they come. @throws Error when the answer is not 2xx */
 export async function bring(
   url: string,
-  options: { readonly range?: string; readonly agent?: Agent; readonly onChunk?: (chunk: Buffer) => void } = {},
+  options: {
+    readonly range?: string;
+    readonly agent?: Agent;
+    readonly onChunk?: (chunk: Buffer) => void;
+    /** Reads no faster than this. */
+    readonly bytesPerSecond?: number;
+  } = {},
 ): Promise<Transfer> {
   const start = performance.now();
-  const { range, agent, onChunk } = options;
+  const { range, agent, onChunk, bytesPerSecond } = options;
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     const headers = range === undefined ? {} : { range: `bytes=${range}` };
     const asked = request(url, { headers, ...(agent === undefined ? {} : { agent }) }, resolve);
@@ -76,6 +83,9 @@ export async function bring(
   for await (const chunk of response as AsyncIterable<Buffer>) {
     bytes += chunk.length;
     onChunk?.(chunk);
+    if (bytesPerSecond === undefined) continue;
+    const early = (bytes / bytesPerSecond) * 1000 - (performance.now() - start);
+    if (early > 1) await sleep(early);
   }
   return { bytes, ms: performance.now() - start };
 }

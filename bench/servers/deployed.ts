@@ -1,11 +1,17 @@
 import { execFile } from "node:child_process";
-import { join } from "node:path";
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { findRuntimes, type Runtime } from "@treadle/runtimes";
+import type { HandlerFile } from "../benchmarks/handlers.ts";
+import { temporaryFolder } from "./program.ts";
 import { BINARY, ROOT, type TreadleServer } from "./treadle.ts";
 
-/** The example of a language, deployed. */
-export interface DeployedExample {
+/** The workspace that programs are deployed into. */
+export const WORKSPACE = "deployed";
+
+/** A program in some language, deployed. */
+export interface DeployedProgram {
   readonly language: string;
   /** Its function's path on the server. */
   readonly path: string;
@@ -30,15 +36,39 @@ export async function languagesHere(): Promise<{ available: readonly Runtime[]; 
   };
 }
 
-/** Builds and activates packages/runtimes/LANGUAGE/example by `treadle deploy`. @throws Error with the end of the build's log */
-export async function deployExample(treadle: TreadleServer, dataDirectory: string, runtime: Runtime): Promise<DeployedExample> {
-  const { language, defaultEntrypoint: entrypoint } = runtime;
-  const folder = join(ROOT, "packages", "runtimes", language, "example");
-  const args = ["deploy", folder, "--workspace", "examples", "--server", treadle.url, "--json"];
+/** Builds and activates packages/runtimes/LANGUAGE/example. @throws Error with the end of the build's log */
+export function deployExample(treadle: TreadleServer, dataDirectory: string, runtime: Runtime): Promise<DeployedProgram> {
+  return deploy(treadle, dataDirectory, runtime, join(ROOT, "packages", "runtimes", runtime.language, "example"));
+}
+
+/** Builds and activates a handler of one file, as the function `NAME-LANGUAGE`. @throws Error with the end of the build's log */
+export async function deployHandler(
+  treadle: TreadleServer,
+  dataDirectory: string,
+  runtime: Runtime,
+  name: string,
+  file: HandlerFile,
+): Promise<DeployedProgram> {
+  await using folder = await temporaryFolder();
+  const path = join(folder.path, file.path);
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, file.text);
+  const { language } = runtime;
+  return await deploy(treadle, dataDirectory, runtime, folder.path, ["--language", language, "--function", `${name}-${language}`]);
+}
+
+async function deploy(
+  treadle: TreadleServer,
+  dataDirectory: string,
+  { language, defaultEntrypoint: entrypoint }: Runtime,
+  folder: string,
+  more: readonly string[] = [],
+): Promise<DeployedProgram> {
+  const args = ["deploy", folder, "--workspace", WORKSPACE, "--server", treadle.url, "--json", ...more];
   const { stdout } = await promisify(execFile)(BINARY, args);
   const made = JSON.parse(stdout) as { function: string; version: number; url: string };
   const { build } = await treadle.client.get<{ build: { layers: readonly { kind: string; sha256: string }[] } }>(
-    `/api/v1/workspaces/examples/functions/${made.function}/deployments/${made.version}`,
+    `/api/v1/workspaces/${WORKSPACE}/functions/${made.function}/deployments/${made.version}`,
   );
   const layer = (kind: string) => {
     const found = build.layers.find((each) => each.kind === kind);
