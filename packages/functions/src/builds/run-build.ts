@@ -94,7 +94,8 @@ async function seeDependencies(
     return {
       mounts: [{ source, target, access: "read-only" }],
       environment: {},
-      layer: { kind: "dependencies", sha256: layer.sha256, bytes: layer.bytes },
+      // Where there was nothing to fetch, instances are not told of an empty folder.
+      layer: layer.bytes === 0 ? null : { kind: "dependencies", sha256: layer.sha256, bytes: layer.bytes },
       lockDigest: layer.lockDigest,
       installation: null,
     };
