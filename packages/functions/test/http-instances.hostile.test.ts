@@ -163,12 +163,23 @@ test("a socket that is replaced by a link to a socket of the host leads nowhere"
   }
 });
 
-test("a server that says it is ready and never listens is replaced", async () => {
-  const handler = `${GRIP}for (const each of servers()) each.close(); fs.rmSync("/tmp/http.sock", { force: true }); module.exports = ({ res }) => res.text("x");`;
-  await bench.save("bad", { deaf: { handler, timeoutMs: 1_000 } });
-  const { error } = await call("bad", "deaf");
-  expect(["INVALID_RESPONSE", "TIMED_OUT", "LOAD_FAILED"]).toContain(error?.code);
+test.each([
+  ["ends", "", "CRASHED"],
+  ["stays", "setInterval(() => {}, 1_000);", "LOAD_FAILED"],
+])("a server that says it is ready, listens no more and %s is not taken", async (_what, rest, code) => {
+  const handler = `${GRIP}for (const each of servers()) each.close(); fs.rmSync("/tmp/http.sock", { force: true }); ${rest} module.exports = ({ res }) => res.text("x");`;
+  await expect(bench.save("bad", { deaf: { handler } })).rejects.toMatchObject({ code });
   expect((await call("other", "calm")).outcome?.state).toBe("responded");
+  await expect.poll(() => bench.functions.instances().filter(({ program }) => program === "deaf()")).toEqual([]);
+});
+
+test("why code did not load is bounded, whatever it says", async () => {
+  const handler = "throw new Error('long '.repeat(200_000));";
+  await bench.save("bad", { wordy: { handler } });
+  const { error } = await call("bad", "wordy");
+  expect(error?.code).toBe("LOAD_FAILED");
+  expect(error?.message).toContain("long long");
+  expect(error?.message.length).toBeLessThan(20_000);
 });
 
 test("the host met no defect of its own", () => {

@@ -197,6 +197,15 @@ describe.each(LANGUAGES)("%s over HTTP", (language) => {
     expect((await answered(language, request("/count"))).text).toBe("1");
   });
 
+  test("after a time limit another instance is there before anybody calls", async () => {
+    await answered(language, request("/count"));
+    const before = instances(language).map(({ id }) => id);
+    const { code } = await failure(language, request("/sleep?ms=10000"));
+    expect(code).toBe("TIMED_OUT");
+    await expect.poll(() => instances(language).filter(({ id }) => !before.includes(id)).length, { timeout: 10_000 }).toBe(1);
+    expect((await answered(language, request("/count"))).text).toBe("1");
+  });
+
   test("code that does not let go is killed, and the next call is served", async () => {
     const { code } = await failure(language, request("/block"));
     expect(code).toBe("TIMED_OUT");
@@ -244,6 +253,37 @@ test("what does not load fails with the reason, each time", async () => {
       expect([code, message]).toEqual(["LOAD_FAILED", expect.stringMatching(reason)]);
     }
   }
+});
+
+test("code that has not loaded keeps no call waiting, and is not called", async () => {
+  const slow = "import time\ntime.sleep(1.5)\nasync def main(context): return context.res.text('late')";
+  const started = performance.now();
+  await bench.save("http", { slow: { handler: slow, language: "python", timeoutMs: 1_000 } });
+  expect(performance.now() - started).toBeGreaterThan(1_400);
+  expect((await answered("slow", request("/"))).text).toBe("late");
+});
+
+test("code that ends its process while it is loaded cannot be saved", async () => {
+  const handler = "process.exit(9)";
+  await expect(bench.save("http", { ends: { handler } })).rejects.toMatchObject({ code: "CRASHED", details: { exitCode: 9 } });
+});
+
+test("secrets are masked in why code did not load", async () => {
+  await bench.functions.variables.setSecret("http", null, "KEY", "of-the-workspace");
+  await bench.functions.save("http", {
+    mode: "merge",
+    functions: [
+      {
+        name: "telling",
+        language: "node",
+        files: [{ path: "index.js", content: Buffer.from("throw new Error('the key is ' + process.env.KEY)") }],
+        settings: { secrets: ["KEY"] },
+      },
+    ],
+  });
+  const { code, message, details } = await failure("telling", request("/"));
+  expect([code, message]).toEqual(["LOAD_FAILED", expect.stringContaining("the key is ")]);
+  expect(JSON.stringify([message, details])).not.toContain("of-the-workspace");
 });
 
 test("the secret of the server and the sandbox's socket are not in the environment of user code", async () => {

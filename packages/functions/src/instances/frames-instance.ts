@@ -22,11 +22,18 @@ import { exitError } from "./exit-error.ts";
 import { PiecedBody, PiecedResponse } from "./frame-streams.ts";
 import type { FramesOwner, FramesProcess } from "./frames-process.ts";
 import { InFlight } from "./in-flight.ts";
-import { CANCEL_GRACE_MS, DROPPED_LINES, type Instance, type InstanceListener, InstanceOutput } from "./instance.ts";
+import {
+  CANCEL_GRACE_MS,
+  DROPPED_LINES,
+  type Instance,
+  type InstanceListener,
+  InstanceOutput,
+  LOAD_TIMEOUT_MS,
+  loadTimedOut,
+} from "./instance.ts";
 import type { RuntimeProcess } from "./runtime-process.ts";
 import { userError } from "./user-error.ts";
 
-const LOAD_TIMEOUT_MS = 20_000;
 /** Frames a runtime may send for executions that are not open (late ones it could not hold back) before it counts as hostile. */
 const STRAY_FRAMES = 50_000;
 /** File transfers at work at a time, over all executions. */
@@ -84,16 +91,7 @@ export class FramesInstance implements Instance, FramesOwner {
     const answer = await new Promise<LoadReport | TreadleError>((resolve) => {
       this.#onLoaded = resolve;
       this.#writer.writeText(FrameKind.load, 1, JSON.stringify(request));
-      setTimeout(
-        () =>
-          resolve(
-            new TreadleError(
-              "LOAD_FAILED",
-              `Loading took longer than ${LOAD_TIMEOUT_MS} ms: what runs at the top level of the code does not end.`,
-            ),
-          ),
-        LOAD_TIMEOUT_MS,
-      ).unref();
+      setTimeout(() => resolve(loadTimedOut()), LOAD_TIMEOUT_MS).unref();
     });
     this.#onLoaded = null;
     if (answer instanceof TreadleError) {

@@ -1,5 +1,5 @@
 import { TreadleError } from "@treadle/errors";
-import type { HandlerRequestHead, LogLevel } from "@treadle/runtimes";
+import { checkedLoadReport, type HandlerRequestHead, type LoadReport, type LogLevel } from "@treadle/runtimes";
 import type { SandboxExit } from "@treadle/sandbox";
 import type { Dispatcher } from "undici";
 import type { Execution } from "../executions/execution.ts";
@@ -9,11 +9,20 @@ import type { FunctionsSettings } from "../settings.ts";
 import { exitError } from "./exit-error.ts";
 import { type HttpAnswer, HttpCall, type HttpCallOwner, isFailureStatus } from "./http-call.ts";
 import { HttpConnections } from "./http-connections.ts";
-import { brokenError, loadError, scriptOutcome, thrownError } from "./http-outcome.ts";
+import { brokenError, brokenLoadError, loadError, scriptOutcome, thrownError } from "./http-outcome.ts";
 import { InFlight } from "./in-flight.ts";
-import { CANCEL_GRACE_MS, DROPPED_LINES, type Instance, type InstanceListener, InstanceOutput } from "./instance.ts";
+import {
+  CANCEL_GRACE_MS,
+  DROPPED_LINES,
+  type Instance,
+  type InstanceListener,
+  InstanceOutput,
+  LOAD_TIMEOUT_MS,
+  loadTimedOut,
+} from "./instance.ts";
 import { maskedFields, readLogLine } from "./log-line.ts";
 import type { ProcessOwner, RuntimeProcess } from "./runtime-process.ts";
+import { userError } from "./user-error.ts";
 
 export const READY_LINE = "HTTP server successfully started!";
 /** Compilers that run at start, and machines that are busy, take their time. */
@@ -36,6 +45,9 @@ export class HttpInstance implements Instance, ProcessOwner, HttpCallOwner {
   readonly #inFlight = new InFlight<HttpCall>();
   readonly #output = new InstanceOutput();
   #onReady: (() => void) | null = null;
+  /** Set while user code is loaded: what ends that early. */
+  #onLoadBroken: ((error: TreadleError) => void) | null = null;
+  #report: LoadReport | null = null;
   /** Set while the server is asked whether it still answers after a call was given up. */
   #blockedTimer: NodeJS.Timeout | undefined;
 
@@ -68,6 +80,37 @@ export class HttpInstance implements Instance, ProcessOwner, HttpCallOwner {
     this.#onReady = null;
   }
 
+  /**
+   * Waits until the server, once it is ready, has loaded user code; once.
+   * @throws LOAD_FAILED when that takes too long; CRASHED, OUT_OF_MEMORY when the process does not survive it
+   */
+  async load(): Promise<LoadReport> {
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      const failure = await new Promise<string | null>((resolve, reject) => {
+        this.#onLoadBroken = reject;
+        timer = setTimeout(() => reject(loadTimedOut()), LOAD_TIMEOUT_MS);
+        this.#connections.loadFailure(this.#secret).then(resolve, (error: Error) => {
+          setTimeout(() => reject(brokenLoadError(error)), EXIT_GRACE_MS);
+        });
+      });
+      const { mask, functionNames } = this.program;
+      // Masked before it is cut: half a secret would not be known as one.
+      const message = failure === null || mask === null ? failure : mask(failure);
+      this.#report = checkedLoadReport(
+        message === null ? {} : { errors: { "": { code: "LOAD_FAILED", message } } },
+        functionNames,
+      );
+      return this.#report;
+    } catch (error) {
+      void this.kill("it did not load");
+      throw error;
+    } finally {
+      clearTimeout(timer);
+      this.#onLoadBroken = null;
+    }
+  }
+
   get hasRoom(): boolean {
     return this.open && this.#blockedTimer === undefined && this.#inFlight.size < this.program.concurrency;
   }
@@ -80,9 +123,9 @@ export class HttpInstance implements Instance, ProcessOwner, HttpCallOwner {
     return this.#output.entries;
   }
 
-  /** What a server found while loading it tells with each answer. */
-  loadErrorOf(): null {
-    return null;
+  loadErrorOf(functionName: string): TreadleError | null {
+    const error = this.#report?.errors[""];
+    return error === undefined ? null : userError(error, functionName, this.program.mask);
   }
 
   run(execution: Execution): void {
@@ -176,6 +219,7 @@ export class HttpInstance implements Instance, ProcessOwner, HttpCallOwner {
     this.open = false;
     clearTimeout(this.#blockedTimer);
     const error = exitError(exit, this.process);
+    this.#onLoadBroken?.(error);
     for (const call of this.#inFlight.clear()) {
       call.execution.fail(error);
       call.abort();
@@ -262,7 +306,7 @@ export class HttpInstance implements Instance, ProcessOwner, HttpCallOwner {
 
   /**
    * Asks whether the server still answers; if not it is killed. HTTP does not tell whether the code that was given up still runs: after a time-out the
-   * instance takes no more calls, so that code that never ends goes away with it.
+   * instance takes no more calls, so that code that never ends goes away with it, and the pool starts another at once.
    */
   #ask(isLast: boolean): void {
     if (this.#blockedTimer === undefined) {
@@ -277,7 +321,7 @@ export class HttpInstance implements Instance, ProcessOwner, HttpCallOwner {
     }
     if (isLast && this.open) {
       this.open = false;
-      this.#listener.onRetired(this);
+      this.#listener.onRetired(this, true);
     }
   }
 

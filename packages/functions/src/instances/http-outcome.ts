@@ -13,6 +13,13 @@ export function loadError(functionName: string, log: string): TreadleError {
   return userError(checkedRuntimeError({ code: "LOAD_FAILED", message: log }), functionName);
 }
 
+/** LOAD_FAILED, of a server that lives on and was not able to say what became of loading. */
+export function brokenLoadError(error: Error): TreadleError {
+  const { code = "" } = error as NodeJS.ErrnoException;
+  const message = `The function's process did not say whether its code loaded: ${error.message.slice(0, 200)}${code === "" ? "" : ` (${code})`}.`;
+  return new TreadleError("LOAD_FAILED", message, { cause: error });
+}
+
 /** What a call ends with whose connection broke while its process lives on. */
 export function brokenError(functionName: string, error: Error, log: string): TreadleError {
   if (log !== "") return thrownError(functionName, log);

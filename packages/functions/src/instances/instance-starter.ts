@@ -133,7 +133,7 @@ export class InstanceStarter {
       if (folder !== null) void process.sandbox.exited.then(() => folder.remove());
       const instance = new HttpInstance(process, program, { secret, socket: SOCKET, settings: this.#settings, listener });
       await instance.untilReady();
-      return { instance, report: NOTHING_FOUND };
+      return { instance, report: await instance.load() };
     } catch (error) {
       await folder?.remove();
       throw error;
@@ -171,8 +171,6 @@ export class InstanceStarter {
     };
   }
 }
-
-const NOTHING_FOUND: LoadReport = { errors: {}, imports: {} };
 
 function layersOf(installed: string | null, artifact: Artifact | null): Layers {
   return { code: artifact?.code ?? null, dependencies: artifact?.dependencies ?? null, installed };

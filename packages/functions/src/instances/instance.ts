@@ -1,4 +1,4 @@
-import type { TreadleError } from "@treadle/errors";
+import { TreadleError } from "@treadle/errors";
 import type { Execution, ExecutionHolder } from "../executions/execution.ts";
 import type { LogEntry } from "../executions/log.ts";
 import type { Program } from "../program.ts";
@@ -33,8 +33,16 @@ export interface Instance extends ExecutionHolder {
 export interface InstanceListener {
   /** An execution ended: there is room, or the instance is idle. */
   onRoom(instance: Instance): void;
-  /** The instance takes no more calls: it died, or must be replaced. */
-  onRetired(instance: Instance): void;
+  /** The instance takes no more calls: it died, or must be replaced. `isMissed`: nothing is wrong with its program, calls may come at any time. */
+  onRetired(instance: Instance, isMissed?: boolean): void;
+}
+
+/** Longest that the code of a program may take to load. */
+export const LOAD_TIMEOUT_MS = 20_000;
+
+export function loadTimedOut(): TreadleError {
+  const message = `Loading took longer than ${LOAD_TIMEOUT_MS} ms: what runs at the top level of the code does not end.`;
+  return new TreadleError("LOAD_FAILED", message);
 }
 
 /** A runtime that still answers after it was told to give a call up does so within this time, even on a busy machine. */

@@ -98,12 +98,12 @@ export class Pool implements InstanceListener, ExecutionHolder {
     if (instance.inFlight === 0 && this.#roster.contended) this.#roster.admit();
   }
 
-  onRetired(instance: Instance): void {
+  onRetired(instance: Instance, isMissed = false): void {
     const at = this.#instances.indexOf(instance);
     if (at >= 0) this.#instances.splice(at, 1);
     this.#roster.remove(instance);
     if (instance.process.exit !== null && instance.process.killReason === null) this.#backOff();
-    if (this.#waiting.length > 0) this.#grow();
+    if (this.#waiting.length > 0 || (isMissed && this.#withRoom() === null)) this.#grow();
   }
 
   #withRoom(): Instance | null {
