@@ -15,6 +15,8 @@ function openFiles(server: RuntimeServer): number {
   );
 }
 
+const firstLine = (text: string) => text.split("\n", 1)[0];
+
 /** What the runtime does beside user code: its own paths and headers, starting and ending. */
 export const CONTROL: readonly Behaviour[] = [
   {
@@ -167,6 +169,45 @@ export const CONTROL: readonly Behaviour[] = [
       expect(reply.status).toBe(503);
       expect(reply.text).toBe("");
       expect(await server.errorsOf(reply.logId)).not.toBe("");
+    },
+  },
+  {
+    name: "whether the function has loaded is told to who knows the secret",
+    check: async (subject) => {
+      const server = await subject.server();
+      const loaded = await server.send({ path: "/__opr/load" });
+      expect(loaded.status).toBe(200);
+      expect(loaded.text).toBe("OK");
+      expect(loaded.headers).not.toHaveProperty("x-open-runtimes-load");
+      const refused = await server.send({ path: "/__opr/load", secret: false, headers: { "x-open-runtimes-secret": "wrong" } });
+      expect(refused.status).toBe(500);
+      expect(refused.text).toContain("Unauthorized");
+    },
+  },
+  {
+    name: "why the function has not loaded is told, and not logged by telling it",
+    needs: ["entrypoint"],
+    check: async (subject) => {
+      for (const entrypoint of ["missing.file", "data.txt"]) {
+        await using server = await subject.own({ environment: { OPEN_RUNTIMES_ENTRYPOINT: entrypoint } });
+        for (let i = 0; i < 2; i++) {
+          const told = await server.send({ path: "/__opr/load" });
+          expect(told.status).toBe(503);
+          expect(told.headers["x-open-runtimes-load"]).toBe("failed");
+          expect(told.headers["content-type"]).toMatch(/^text\/plain/);
+          expect(told.text).not.toBe("");
+          expect(server.entries.filter(({ level }) => level === "error")).toEqual([]);
+          const called = await server.send();
+          expect(called.status).toBe(503);
+          expect(called.headers).not.toHaveProperty("x-open-runtimes-load");
+          // Of a stack what called the loader differs.
+          expect(firstLine(await server.errorsOf(called.logId))).toBe(firstLine(told.text));
+          server.entries.length = 0;
+        }
+        const refused = await server.send({ path: "/__opr/load", secret: false });
+        expect(refused.status).toBe(500);
+        expect(refused.text).toContain("Unauthorized");
+      }
     },
   },
   {
