@@ -14,6 +14,8 @@ final class Master
     private const MAX_WORKERS = 16;
     /** A request that has waited for this long gets a new worker: shorter waits are over before one has started. */
     private const WAIT_SECONDS = 0.01;
+    /** A worker that has had nothing to do for this long is ended; one stays. */
+    private const IDLE_SECONDS = 30;
     /** How long the other side may take for a piece of a request, or to take a piece of a response. */
     private const PATIENCE_SECONDS = 60;
     private const HEALTH = 'GET /__opr/health ';
@@ -24,7 +26,7 @@ final class Master
     private array $idle = [];
     /** @var array<int, array{\Socket, float}> Those with a request that waits for a worker, oldest first, and since when. */
     private array $waiting = [];
-    /** @var array<int, array{\Socket, int}> Workers by process id: their socket and the number of the connection they have; 0: none. */
+    /** @var array<int, array{\Socket, int, float}> Workers by process id: their socket, the number of the connection they have (0: none), and since when they have none. */
     private array $workers = [];
     /** @var array<int, \Socket> Connections that workers have. */
     private array $lent = [];
@@ -91,7 +93,7 @@ final class Master
             (new Worker($this->settings, $pair[1], $this->lockFile))->run();
         }
         if ($pid > 0) {
-            $this->workers[$pid] = [$pair[0], 0];
+            $this->workers[$pid] = [$pair[0], 0, microtime(true)];
         }
     }
 
@@ -106,7 +108,8 @@ final class Master
         }
         $write = $except = null;
         $patient = count($this->waiting) > 0 && count($this->workers) < self::MAX_WORKERS;
-        $ready = @socket_select($read, $write, $except, $patient ? 0 : 3600, (int) (self::WAIT_SECONDS * 1e6));
+        $seconds = count($this->workers) > 1 ? self::IDLE_SECONDS : 3600;
+        $ready = @socket_select($read, $write, $except, $patient ? 0 : $seconds, $patient ? (int) (self::WAIT_SECONDS * 1e6) : 0);
         if ($ready === false) {
             return;
         }
@@ -120,6 +123,23 @@ final class Master
             }
         }
         $this->lendAll();
+        $this->endIdle();
+    }
+
+    /** Ends workers without work, but for one; the one started last has been idle for longest. */
+    private function endIdle(): void
+    {
+        while (count($this->workers) > 1) {
+            $pid = array_key_last($this->workers);
+            [$socket, $busyWith, $since] = $this->workers[$pid];
+            if ($busyWith !== 0 || microtime(true) - $since < self::IDLE_SECONDS) {
+                return;
+            }
+            unset($this->workers[$pid]);
+            socket_close($socket);
+            posix_kill($pid, SIGKILL);
+            pcntl_waitpid($pid, $status);
+        }
     }
 
     private function accept(): void
@@ -165,6 +185,7 @@ final class Master
         unset($this->lent[$number]);
         if ($word === Worker::KEEP || $word === Worker::CLOSE) {
             $this->workers[$pid][1] = 0;
+            $this->workers[$pid][2] = microtime(true);
             return;
         }
         unset($this->workers[$pid]);
