@@ -230,7 +230,7 @@ describe("asynchronous executions", () => {
     const request = {
       method: "POST",
       path: "/a?b=c",
-      headers: { authorization: "Bearer secret-of-caller", "x-mine": "1" },
+      headers: { authorization: "Bearer secret-of-caller", "x-mine": "1", Cookie: "secret-of-caller" },
       body: "hällo",
     };
     const sync = await server.send("POST", "/api/v1/workspaces/w/functions/handle/executions", { request });
@@ -239,7 +239,10 @@ describe("asynchronous executions", () => {
     const record = await get(id, 5);
     const kept = (record as unknown as { input: string }).input;
     expect(kept).not.toContain("secret-of-caller");
-    expect(JSON.parse(kept)).toMatchObject({ method: "POST", body: "hällo", headers: { "x-mine": "1" } });
+    expect(JSON.parse(kept)).toMatchObject({
+      ...{ method: "POST", body: "hällo" },
+      headers: { "x-mine": "1", authorization: "***", Cookie: "***" },
+    });
     const replayed = await get(idOf(await server.send("POST", `/api/v1/executions/${id}/replay`, {})), 30);
     expect(JSON.parse(replayed.output as string)).toMatchObject({ statusCode: 200, body: "POST hällo nobody" });
     const queued = await get(idOf(await submit("w", "handle", { request })), 30);

@@ -21,7 +21,7 @@ export class Place implements AsyncDisposable {
   readonly #groups = new Set<string>();
   #server: Server | null = null;
 
-  constructor(directory = mkdtempSync(join(tmpdir(), "treadle-place-"))) {
+  constructor(directory = placeFolder()) {
     this.directory = directory;
     this.dataDirectory = join(directory, "data");
     this.temporaryDirectory = mkdtempSync(join(directory, "tmp-"));
@@ -125,6 +125,19 @@ export class Place implements AsyncDisposable {
     }
     rmSync(this.directory, { recursive: true, force: true, maxRetries: 5 });
   }
+}
+
+/** A folder that is named after this process. Those of test runs that were killed before they could clean up are removed. */
+function placeFolder(): string {
+  for (const name of readdirSync(tmpdir())) {
+    const owner = /^treadle-place-(\d+)-/.exec(name)?.[1];
+    const folder = join(tmpdir(), name);
+    // Their servers may be ending still, and are then found by the next one.
+    if (owner === undefined || processOf(Number(owner)) !== null) continue;
+    if (liveProcesses().some(({ pid }) => worksIn(pid, `${folder}/`))) continue;
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+  return mkdtempSync(join(tmpdir(), `treadle-place-${process.pid}-`));
 }
 
 function kill(target: ProcessView): void {

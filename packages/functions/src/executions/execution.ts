@@ -61,6 +61,8 @@ export interface CallTarget {
   readonly timeoutMs: number;
   /** Parameters that take files; null: none do. */
   readonly fileParameters: readonly FileParameter[] | null;
+  /** Where it runs. `mask` takes values of secrets out of what is shown. */
+  readonly pool?: { readonly program: { readonly mask: ((text: string) => string) | null } };
 }
 
 /** What made a call happen. */

@@ -1,10 +1,13 @@
 import type { ExecutionRecord } from "@treadle/store";
-import { recordedRequest } from "../jobs/job-input.ts";
+import { recordedHead, recordedRequest } from "../jobs/job-input.ts";
 import type { Execution } from "./execution.ts";
 
-/** What is kept of an ended execution. Input and output are cut to `limit` characters. */
+/** What is kept of an ended execution: without credentials of callers and values of secrets. Input and output are cut to `limit` characters. */
 export function executionRecord(execution: Execution, limit: number): ExecutionRecord {
   const { target, input, outcome, log, error } = execution;
+  const mask = target.pool?.program.mask ?? null;
+  // Masked before it is cut, which could leave the beginning of a secret; what is far longer than is kept need not be searched.
+  const shown = (text: string) => cut(mask === null ? text : mask(cut(text, 2 * limit)), limit);
   return {
     id: execution.id,
     workspace: target.workspace,
@@ -28,9 +31,9 @@ export function executionRecord(execution: Execution, limit: number): ExecutionR
       outcome === null
         ? null
         : outcome.state === "succeeded"
-          ? cut(outcome.result, limit)
+          ? shown(outcome.result)
           : outcome.state === "responded"
-            ? cut(outcome.head, limit)
+            ? shown(recordedHead(outcome.head))
             : null,
     error: error === null ? null : JSON.stringify(error.toJSON().error),
     errorCode: error?.code ?? null,
