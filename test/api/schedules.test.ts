@@ -32,6 +32,23 @@ describe("schedules", () => {
   });
   const put = (name: string, body: object) => server.send("PUT", route(name), body);
 
+  test("an input of more than 256 KB is refused: each due time would have a copy", async () => {
+    const saved = await server.send("PUT", "/api/v1/workspaces/w/functions/long", {
+      code: "return 1",
+      parameters: { text: { type: "string" } },
+    });
+    expect(saved.status).toBe(200);
+    const set = (length: number) =>
+      server.send("PUT", "/api/v1/workspaces/w/functions/long/schedules/s", {
+        cron: "@yearly",
+        parameters: { text: "x".repeat(length) },
+      });
+    const refused = await set(300_000);
+    expect([refused.status, refused.code]).toEqual([413, "BODY_TOO_LARGE"]);
+    expect((await set(200_000)).status).toBe(200);
+    expect((await server.send("DELETE", "/api/v1/workspaces/w/functions/long/schedules/s")).status).toBe(204);
+  });
+
   test("a schedule is set, shown with its next times, listed and removed", async () => {
     const answer = await put("daily", { cron: "30 9 * * 1-5", timeZone: "Europe/Berlin", catchUp: "once", parameters: { n: 1 } });
     expect(answer.status).toBe(200);
