@@ -48,11 +48,15 @@ function readConfiguration(environment: Readonly<Record<string, string | undefin
   return "";
 }
 
-/** The tables that say where crates come from; those of addresses only, since folders of this machine are not in the sandbox. */
+/**
+ * The tables that say where crates come from; those of addresses only, since folders of this machine are not in the sandbox. They lie in the dependency layer, where code of the user's can
+ * read them while it is compiled: so without tokens, and without registries whose address has a password.
+ */
 function sourceTables(text: string): string {
   return text
     .split(/^(?=\s*\[)/m)
     .filter((table) => /^\s*\[(?:source|registries)\./.test(table) && !/^\s*(?:directory|local-registry|git)\s*=/m.test(table))
-    .map((table) => table.trim())
+    .filter((table) => !/=\s*"[^"]*\/\/[^"/]*@/.test(table))
+    .map((table) => table.replaceAll(/^\s*(?:token|secret-key|credential-provider)\s*=.*\n?/gm, "").trim())
     .join("\n\n");
 }
