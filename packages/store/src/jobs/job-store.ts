@@ -67,6 +67,24 @@ export interface JobStoreParts {
 export function createJobStore({ database, beforeChange, connect }: JobStoreParts): JobStore {
   /** The connection that hears, and tells; null while there is none. */
   let line: pg.Client | null = null;
+  /** What is to be told, each once; told in turn, since a connection does one thing at a time. */
+  const untold = new Set<string>();
+  let telling = false;
+  const tellAll = async (): Promise<void> => {
+    if (telling) return;
+    telling = true;
+    try {
+      while (line !== null && untold.size > 0) {
+        const payloads = [...untold];
+        untold.clear();
+        await line.query("SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload", [CHANNEL, payloads]);
+      }
+    } catch {
+      // The others find out by looking.
+    } finally {
+      telling = false;
+    }
+  };
   return {
     add: async (jobs) => {
       await beforeChange();
@@ -204,7 +222,9 @@ export function createJobStore({ database, beforeChange, connect }: JobStorePart
 
     tell: (news) => {
       // Not over the pool: there a commit waits for the disk, and those that notify wait for each other.
-      line?.query("SELECT pg_notify($1, $2)", [CHANNEL, news.kind === "queued" ? "" : news.id]).catch(() => {});
+      if (line === null) return;
+      untold.add(news.kind === "queued" ? "" : news.id);
+      void tellAll();
     },
 
     listen: async (onNews, onLost) => {
