@@ -44,9 +44,8 @@ fi
 if [ -d "$dependencies/cargo" ]; then export CARGO_HOME="$dependencies/cargo"; else export CARGO_HOME="$work/cargo"; fi
 if [ -d "$dependencies/target" ]; then
   cp -Rp "$dependencies/target" "$work/target"
-  # A layer is read-only; Cargo writes to its lock files. And it has no times, by which Cargo tells what must be compiled again: all are of now.
+  # A layer is read-only; Cargo writes to its lock files.
   chmod -R u+w "$work/target"
-  find "$work/target" -exec touch -r "$work/program" {} +
   # Layers keep no times. A crate that looks older than one it is made of, or than its source, is compiled again: all get the same time.
   touch "$work/unpacked"
   find "$work/target" -exec touch -r "$work/unpacked" {} +
