@@ -54,7 +54,12 @@ export async function deployHandler(
   await mkdir(dirname(path), { recursive: true });
   await writeFile(path, file.text);
   const { language } = runtime;
-  return await deploy(treadle, dataDirectory, runtime, folder.path, ["--language", language, "--function", `${name}-${language}`]);
+  return await deploy(treadle, dataDirectory, runtime, folder.path, [
+    "--language",
+    language,
+    "--function",
+    `${name}-${language}`,
+  ]);
 }
 
 async function deploy(

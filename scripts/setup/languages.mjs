@@ -89,7 +89,11 @@ async function provideSystemPrograms() {
 }
 
 const steps = [
-  ...Object.entries(NPM_PROGRAMS).map(([program, platforms]) => () => provideNpmProgram(program, platforms)),
+  ...Object.entries(NPM_PROGRAMS).map(
+    ([program, platforms]) =>
+      () =>
+        provideNpmProgram(program, platforms),
+  ),
   provideSystemPrograms,
 ];
 for (const step of steps) {

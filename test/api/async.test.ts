@@ -217,7 +217,7 @@ describe("asynchronous executions", () => {
     const files = [
       {
         path: "index.js",
-        text: "module.exports = async (context) => context.res.text(`${context.req.method} ${context.req.bodyText} ${context.req.headers.authorization ?? 'nobody'}`);",
+        text: "module.exports = async ({ req, res }) => res.text([req.method, req.bodyText, req.headers.authorization ?? 'nobody'].join(' '));",
       },
     ];
     const saved = await server.send("PUT", "/api/v1/workspaces/w/functions/handle", {

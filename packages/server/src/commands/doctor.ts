@@ -20,5 +20,7 @@ export function doctorCommand(): Command {
 
 function lineOf({ name, status, message, remedy }: Finding): string {
   const line = `${status.padEnd(8)}  ${name}: ${message.replace(/\s*\n\s*/g, " ")}\n`;
-  return remedy === undefined || status === "ok" ? line : `${line}          ${status === "absent" ? "to have it" : "mend it"}: ${remedy}\n`;
+  return remedy === undefined || status === "ok"
+    ? line
+    : `${line}          ${status === "absent" ? "to have it" : "mend it"}: ${remedy}\n`;
 }
