@@ -8,10 +8,17 @@ import { findProgram, run } from "./programs.mjs";
 import { fetchPackage } from "./registry-package.mjs";
 import { installWithApt } from "./system-packages.mjs";
 
-/** Debian packages by language; `program` is looked for on the PATH. A language may have several lines. */
+/** Debian packages by language, there when `program` is on the PATH or `file` exists. Go and Rust are not among them: Debian's are often too old. */
 const SYSTEM_PACKAGES = [
   { language: "php", debian: "php-cli", program: "php" },
   { language: "ruby", debian: "ruby", program: "ruby" },
+  { language: "java and kotlin", debian: "default-jdk-headless", program: "javac" },
+  { language: "java and kotlin", debian: "maven", program: "mvn" },
+  { language: "cpp", debian: "g++", program: "g++" },
+  { language: "cpp", debian: "libboost-dev", file: "/usr/include/boost/version.hpp" },
+  { language: "cpp", debian: "nlohmann-json3-dev", file: "/usr/include/nlohmann/json.hpp" },
+  { language: "dotnet", debian: "mono-mcs", program: "mcs" },
+  { language: "dotnet", debian: "mono-runtime", program: "mono" },
 ];
 
 /** Programs that npm carries as platform packages: `member` is the program in the package. */
@@ -74,15 +81,19 @@ async function provideNpmProgram(program, platforms) {
   });
 }
 
+function isThere({ program, file }) {
+  return file === undefined ? findProgram(program) !== null : existsSync(file);
+}
+
 async function provideSystemPrograms() {
-  const missing = SYSTEM_PACKAGES.filter(({ program }) => !findProgram(program));
+  const missing = SYSTEM_PACKAGES.filter((each) => !isThere(each));
   if (missing.length === 0) return;
   const packages = missing.map(({ debian }) => debian);
   if (findProgram("apt-get") && process.getuid() === 0) {
     console.log(`setup: installing ${packages.join(", ")}`);
     await installWithApt(packages);
   }
-  const still = missing.filter(({ program }) => !findProgram(program));
+  const still = missing.filter((each) => !isThere(each));
   if (still.length === 0) return;
   const languages = [...new Set(still.map(({ language }) => language))].join(", ");
   throw new Error(`missing for ${languages}: sudo apt-get install -y ${still.map(({ debian }) => debian).join(" ")}`);
