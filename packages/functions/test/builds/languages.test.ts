@@ -40,7 +40,11 @@ async function exampleOf(language: string): Promise<Record<string, string>> {
   return files;
 }
 
-test.for(["go", "java", "cpp"])(
+/** Compiled ones take their time: all of them under `npm run test:languages`. */
+const asked = process.env.TREADLE_LANGUAGES ?? "java";
+const COMPILED = ["go", "java", "cpp"].filter((language) => asked === "all" || asked.split(",").includes(language));
+
+test.for(COMPILED)(
   "the example of %s is built, and again from the dependencies fetched before",
   async (language, context) => {
     const runtime = bench.runtimes.named(language);
