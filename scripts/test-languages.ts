@@ -14,7 +14,10 @@ const HEAD = ["| language | verified with | transports | contracts | conformance
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { write: { type: "boolean", default: false } } });
 process.env.TREADLE_LANGUAGES = positionals.length > 0 ? positionals.join(",") : "all";
 
-const vitest = await startVitest("test", ["test/conformance/", "test/languages/", "packages/functions/test/builds/languages"], { run: true, watch: false });
+const vitest = await startVitest("test", ["test/conformance/", "test/languages/", "packages/functions/test/builds/languages"], {
+  run: true,
+  watch: false,
+});
 const counts = new Map<string, { passed: number; failed: number; skipped: number }>();
 for (const module of vitest.state.getTestModules()) {
   if (!module.moduleId.includes("/test/conformance/")) continue;

@@ -44,29 +44,26 @@ async function exampleOf(language: string): Promise<Record<string, string>> {
 const asked = process.env.TREADLE_LANGUAGES ?? "java";
 const COMPILED = ["go", "java", "cpp"].filter((language) => asked === "all" || asked.split(",").includes(language));
 
-test.for(COMPILED)(
-  "the example of %s is built, and again from the dependencies fetched before",
-  async (language, context) => {
-    const runtime = bench.runtimes.named(language);
-    if (runtime === undefined) {
-      const missing = bench.runtimes.missing.find((each) => each.language === language);
-      return context.skip(`${language}: ${missing?.reason ?? "there is no such folder"}`);
-    }
-    const files = await exampleOf(language);
-    const first = await build(runtime, files, null, runtime.defaultEntrypoint);
-    expect(first.state, first.text).toBe("ready");
-    const { code } = await bench.builds.artifact(first.id);
-    expect((await readdir(code)).length).toBeGreaterThan(0);
-    const again = await build(
-      runtime,
-      { ...files, "NOTES.txt": "another source, the same dependencies" },
-      null,
-      runtime.defaultEntrypoint,
-    );
-    expect(again.state, again.text).toBe("ready");
-    if (runtime.build.fetch !== null) expect(again.text).toContain("fetched before");
-  },
-);
+test.for(COMPILED)("the example of %s is built, and again from the dependencies fetched before", async (language, context) => {
+  const runtime = bench.runtimes.named(language);
+  if (runtime === undefined) {
+    const missing = bench.runtimes.missing.find((each) => each.language === language);
+    return context.skip(`${language}: ${missing?.reason ?? "there is no such folder"}`);
+  }
+  const files = await exampleOf(language);
+  const first = await build(runtime, files, null, runtime.defaultEntrypoint);
+  expect(first.state, first.text).toBe("ready");
+  const { code } = await bench.builds.artifact(first.id);
+  expect((await readdir(code)).length).toBeGreaterThan(0);
+  const again = await build(
+    runtime,
+    { ...files, "NOTES.txt": "another source, the same dependencies" },
+    null,
+    runtime.defaultEntrypoint,
+  );
+  expect(again.state, again.text).toBe("ready");
+  if (runtime.build.fetch !== null) expect(again.text).toContain("fetched before");
+});
 
 test("packages of a package.json are installed, are there for the build command, and come back after their folder is gone", async () => {
   const files = {
