@@ -48,3 +48,21 @@ function parse(url: string): URL {
   }
   return parsed;
 }
+
+/** What is shorter is a user's name, not a token. */
+const SHORTEST_TOKEN = 6;
+
+/** The password of an address, as it is written and as it is meant; and what stands in the place of the user's name when it may be a token. */
+export function credentialsIn(url: string): string[] {
+  const { username = "", password = "" } = URL.parse(url) ?? {};
+  const tokens = username.length < SHORTEST_TOKEN ? [] : [username];
+  return [...tokens, password].filter((part) => part !== "").flatMap((part) => [...new Set([part, decoded(part)])]);
+}
+
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}

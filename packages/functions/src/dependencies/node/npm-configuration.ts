@@ -3,7 +3,7 @@ import { realpathSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { delimiter, dirname, isAbsolute, join } from "node:path";
-import { hostOf, type PrivateFile, type RegistryAccess, registryHost } from "../registry-access.ts";
+import { credentialsIn, hostOf, type PrivateFile, type RegistryAccess, registryHost } from "../registry-access.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -66,8 +66,7 @@ async function toAccess(
     if (key === "registry" || key.endsWith(":registry")) {
       hosts.push(hostOf(value));
       trusted.push(registryHost(value));
-      const { username, password } = new URL(value);
-      for (const part of [username, password]) if (part !== "") secrets.push(part, decodeURIComponent(part));
+      secrets.push(...credentialsIn(value));
     }
     // Quoted as JSON, which npm's ini reads, so that a `;` or `#` in a token stays part of it.
     lines.push(`${key}=${/^[\w./:@+-]*$/.test(value) ? value : JSON.stringify(value)}`);

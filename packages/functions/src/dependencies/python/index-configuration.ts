@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { readFile, stat } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import type { Mount } from "@treadle/sandbox";
-import { hostOf, type PrivateFile, type RegistryAccess, registryHost } from "../registry-access.ts";
+import { credentialsIn, hostOf, type PrivateFile, type RegistryAccess, registryHost } from "../registry-access.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -49,7 +49,7 @@ export async function readIndexConfiguration(environment: Environment, folder: s
     mounts,
     hosts: urls.map(hostOf),
     trusted: [...urls.map(registryHost), ...(urls.includes(DEFAULT_INDEX) ? [DEFAULT_INDEX_FILES] : [])],
-    secrets: urls.flatMap(credentialsOf),
+    secrets: [...new Set(urls.flatMap(credentialsIn))],
     environment: {
       ...(noIndex ? { UV_NO_INDEX: "1" } : { UV_DEFAULT_INDEX: index }),
       ...(!noIndex && extra.length > 0 ? { UV_INDEX: extra.join(" ") } : {}),
@@ -100,10 +100,4 @@ export function parsePipConfiguration(output: string): Map<string, string> {
     if (value.rank >= 0 && value.rank >= (found.get(name)?.rank ?? -1)) found.set(name, value);
   }
   return new Map([...found].map(([name, { value }]) => [name, value]));
-}
-
-/** User and password, as they are written and as they are meant; a token may stand in the place of either. */
-function credentialsOf(url: string): string[] {
-  const { username = "", password = "" } = URL.parse(url) ?? {};
-  return [username, password].filter((part) => part !== "").flatMap((part) => [part, decodeURIComponent(part)]);
 }
