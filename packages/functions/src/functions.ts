@@ -276,8 +276,10 @@ export class Functions implements AsyncDisposable {
     clearInterval(this.#idleTimer);
     await this.#deployments[Symbol.asyncDispose]();
     this.#workspaces.close("the server stops", stopping);
+    // Told before its processes are ended: those that are just being started then end without a word.
+    const prewarmed = this.#prewarmed[Symbol.asyncDispose]();
     await Promise.all([...this.#processes].map((process) => process.kill("the server stops")));
-    await this.#prewarmed[Symbol.asyncDispose]();
+    await prewarmed;
     await this.#folders[Symbol.asyncDispose]();
     this.#code[Symbol.dispose]();
     await this.#dependencies[Symbol.asyncDispose]();
