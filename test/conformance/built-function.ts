@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Runtime } from "@treadle/runtimes";
 import type { Language } from "./languages.ts";
@@ -40,7 +40,7 @@ export async function builtFunction(language: Language, runtime: Runtime, name: 
   addFolder(digest, source, new Set());
   const folder = join(CACHE, `${language.name}-${name}-${digest.digest("hex").slice(0, 16)}`);
   await locked(folder, async () => {
-    if (!existsSync(folder)) await build(language, source, steps, folder);
+    if (!existsSync(folder)) await build(language, source, steps, folder, searchPath(runtime));
   });
   const hasBuild = existsSync(join(language.folder, "build.sh"));
   return {
@@ -49,8 +49,17 @@ export async function builtFunction(language: Language, runtime: Runtime, name: 
   };
 }
 
+/** Where a build's programs are: the toolchain that the manifest found may not be on the PATH of whoever runs the tests. */
+function searchPath({ build: { fetch, compile } }: Runtime): string {
+  const found = [fetch, compile].flatMap((step) => [
+    ...(step?.mounts ?? []).map(({ source }) => join(source, "bin")),
+    ...(step?.root.executables ?? []).map(({ source }) => dirname(source)),
+  ]);
+  return [...new Set(found.filter((folder) => existsSync(folder))), process.env.PATH ?? ""].join(":");
+}
+
 /** Runs the steps on a copy of the source, and puts what came of it where it is looked for by one rename. */
-async function build(language: Language, source: string, steps: readonly string[], folder: string): Promise<void> {
+async function build(language: Language, source: string, steps: readonly string[], folder: string, path: string): Promise<void> {
   const work = mkdtempSync(join(tmpdir(), "treadle-conformance-"));
   try {
     cpSync(source, join(work, "source"), { recursive: true });
@@ -61,6 +70,7 @@ async function build(language: Language, source: string, steps: readonly string[
         TREADLE_DEPENDENCIES: join(work, "dependencies"),
         TREADLE_ARTIFACT: join(work, "artifact"),
         TMPDIR: work,
+        PATH: path,
       });
       if (code !== 0) throw new Error(`${language.name}: ${step} exited with ${code}:\n${output.slice(-8000)}`);
     }
