@@ -184,3 +184,27 @@ describe("live logs", () => {
     expect((await server.send("GET", "/api/v1/workspaces/nobody/log")).code).toBe("UNKNOWN_WORKSPACE");
   });
 });
+
+describe("fields of log entries", () => {
+  const fieldsServer = sharedServer();
+
+  test.each([
+    [
+      "node",
+      "index.js",
+      'export default ({ res, logger }) => { logger.warn("structured", { key: "value" }); return res.text(""); };',
+    ],
+    [
+      "python",
+      "main.py",
+      'def main(context):\n    context.logger.warn("structured", {"key": "value"})\n    return context.res.text("")\n',
+    ],
+  ])("are kept apart from their text: %s", async (language, path, text) => {
+    const at = `/api/v1/workspaces/fields/functions/${language}`;
+    const saved = await fieldsServer.send("PUT", at, { language, files: [{ path, text }] });
+    expect(saved.status, saved.text).toBe(200);
+    const answer = await fieldsServer.send("POST", `${at}/executions`, { request: {} });
+    const { execution } = answer.json as unknown as { execution: { logs: object[] } };
+    expect(execution.logs).toMatchObject([{ level: "warn", message: "structured", fields: { key: "value" } }]);
+  });
+});

@@ -36,7 +36,7 @@ export class ExecutionLog {
       return false;
     }
     this.#entries ??= [];
-    this.#bytes += message.length + ENTRY_OVERHEAD_BYTES;
+    this.#bytes += message.length + ENTRY_OVERHEAD_BYTES + (fields === undefined ? 0 : JSON.stringify(fields).length);
     if (this.#bytes > limitBytes) {
       this.#full = true;
       if (this.#entries.at(-1)?.code !== "LOG_TRUNCATED") {

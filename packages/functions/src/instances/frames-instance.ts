@@ -8,6 +8,8 @@ import {
   LOG_LEVELS,
   type LoadReport,
   type LoadRequest,
+  LogFlag,
+  splitLogFields,
 } from "@treadle/runtimes";
 import type { SandboxExit } from "@treadle/sandbox";
 import type { Execution } from "../executions/execution.ts";
@@ -23,6 +25,7 @@ import { PiecedBody, PiecedResponse } from "./frame-streams.ts";
 import type { FramesOwner, FramesProcess } from "./frames-process.ts";
 import { InFlight } from "./in-flight.ts";
 import {
+  beginTime,
   CANCEL_GRACE_MS,
   DROPPED_LINES,
   type Instance,
@@ -31,6 +34,7 @@ import {
   LOAD_TIMEOUT_MS,
   loadTimedOut,
 } from "./instance.ts";
+import { checkedFields, maskedFields } from "./log-line.ts";
 import type { RuntimeProcess } from "./runtime-process.ts";
 import { userError } from "./user-error.ts";
 
@@ -118,20 +122,13 @@ export class FramesInstance implements Instance, FramesOwner {
       void this.#callWithFiles(execution, input.argumentsText, target.fileParameters);
       return;
     }
-    this.#begin(execution);
+    beginTime(execution);
   }
 
   #callWithStream(execution: Execution, head: string, body: Readable): void {
     const id = execution.channelId;
     this.#writer.writeHandlerCall(id, execution.target.functionNameBytes, head, NO_BYTES);
     execution.body = new PiecedBody(id, this.#writer, body, () => execution.cancel("the rest of its request did not come."));
-  }
-
-  /** The time of an execution begins. */
-  #begin(execution: Execution): void {
-    execution.startedAt = performance.now();
-    clearTimeout(execution.timer);
-    execution.timer = setTimeout(timeOut, execution.timeoutMs, this, execution);
   }
 
   /**
@@ -151,7 +148,7 @@ export class FramesInstance implements Instance, FramesOwner {
       const withPaths = await placeArguments(functionName, argumentsText, parameters, this.#filesOf(execution));
       if (this.#inFlight.get(id) !== execution) return;
       this.#writer.writeInlineCall(id, functionNameBytes, withPaths);
-      this.#begin(execution);
+      beginTime(execution);
     } catch (error) {
       if (isTreadleError(error)) this.#endUncalled(execution, error);
       else {
@@ -412,11 +409,15 @@ export class FramesInstance implements Instance, FramesOwner {
       this.#output.add({ level, time, message: mask === null ? text : mask(text) });
       return;
     }
-    const text = bytes.toString("utf8", start + 10, end);
-    const message = mask === null ? text : mask(text);
+    const flags = bytes[start + 1] as number;
+    const sentText = bytes.toString("utf8", start + 10, end);
+    const logged = (flags & LogFlag.fields) === 0 ? { text: sentText, fields: null } : splitLogFields(sentText);
+    const checked = checkedFields(logged.fields);
+    const fields = mask === null || checked === undefined ? checked : maskedFields(checked, mask);
+    const message = mask === null ? logged.text : mask(logged.text);
     const cut = message.length > this.#settings.logEntryCharacters + 64;
     const kept = cut ? message.slice(0, this.#settings.logEntryCharacters) : message;
-    execution.log.add(level, time, kept, cut || ((bytes[start + 1] as number) & 1) === 1, this.#settings.logBytes);
+    execution.log.add(level, time, kept, cut || (flags & LogFlag.cut) !== 0, this.#settings.logBytes, fields);
     if (execution.log.dropped > DROPPED_LINES) this.#reject("it floods the channel");
   }
 
@@ -433,14 +434,6 @@ const SCRIPT_NAME = Buffer.from("handle");
 function endStreams(execution: Execution): void {
   execution.body?.stop();
   execution.body = null;
-}
-
-function timeOut(instance: FramesInstance, execution: Execution): void {
-  const message = `${execution.target.functionName} took longer than ${execution.timeoutMs} ms and was ended.`;
-  instance.abandon(
-    execution,
-    new TreadleError("TIMED_OUT", message, { details: { limitMs: execution.timeoutMs, phase: "running" } }),
-  );
 }
 
 function parsed(bytes: Buffer, start: number, end: number): unknown {

@@ -12,6 +12,7 @@ import { HttpConnections } from "./http-connections.ts";
 import { brokenError, brokenLoadError, loadError, scriptOutcome, thrownError } from "./http-outcome.ts";
 import { InFlight } from "./in-flight.ts";
 import {
+  beginTime,
   CANCEL_GRACE_MS,
   DROPPED_LINES,
   type Instance,
@@ -133,9 +134,7 @@ export class HttpInstance implements Instance, ProcessOwner, HttpCallOwner {
     call.place(this.#inFlight.add(call));
     execution.channelId = call.channelId;
     execution.holder = this;
-    execution.startedAt = performance.now();
-    clearTimeout(execution.timer);
-    execution.timer = setTimeout(timeOut, execution.timeoutMs, this, execution);
+    beginTime(execution);
     try {
       this.#connections.dispatch(this.#requestOf(execution, call.logId), call);
     } catch (error) {
@@ -362,12 +361,4 @@ function pathOf(url: string): string {
   const at = url.startsWith("/") ? url : url.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i, "");
   const path = at.split("#", 1)[0] ?? "";
   return path.startsWith("/") ? path : `/${path}`;
-}
-
-function timeOut(instance: HttpInstance, execution: Execution): void {
-  const message = `${execution.target.functionName} took longer than ${execution.timeoutMs} ms and was ended.`;
-  instance.abandon(
-    execution,
-    new TreadleError("TIMED_OUT", message, { details: { limitMs: execution.timeoutMs, phase: "running" } }),
-  );
 }

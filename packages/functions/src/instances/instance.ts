@@ -48,6 +48,19 @@ export function loadTimedOut(): TreadleError {
 /** A runtime that still answers after it was told to give a call up does so within this time, even on a busy machine. */
 export const CANCEL_GRACE_MS = 1_000;
 
+/** The time of an execution begins: whatever instance holds it gives it up when its limit has passed. */
+export function beginTime(execution: Execution): void {
+  execution.startedAt = performance.now();
+  clearTimeout(execution.timer);
+  execution.timer = setTimeout(timeOut, execution.timeoutMs, execution);
+}
+
+function timeOut(execution: Execution): void {
+  const message = `${execution.target.functionName} took longer than ${execution.timeoutMs} ms and was ended.`;
+  const details = { limitMs: execution.timeoutMs, phase: "running" };
+  execution.abandon(new TreadleError("TIMED_OUT", message, { details }));
+}
+
 /** Lines beyond the log's limit that one execution may send: many short ones are bad manners, not an attack. */
 export const DROPPED_LINES = 3_000_000;
 

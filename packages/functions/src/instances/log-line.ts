@@ -31,7 +31,8 @@ export function readLogLine(line: string): LogLine | null {
   return { id, level, text: text.toWellFormed(), time: isTime ? time : null, fields: checkedFields(sent.fields) };
 }
 
-function checkedFields(fields: unknown): unknown {
+/** Fields as they may be kept: undefined for what is no object; a note in the place of what is too deep or too long. */
+export function checkedFields(fields: unknown): unknown {
   if (typeof fields !== "object" || fields === null || Array.isArray(fields)) return undefined;
   if (!isShallow(fields, MAX_FIELD_DEPTH)) return { note: "these fields were nested too deep to be kept" };
   const { length } = JSON.stringify(fields);
